@@ -1,0 +1,172 @@
+"""The one canonical encoder and the one strict decoder (docs/format/v1.md, section 2).
+
+Canonical form is RFC 8785 restricted to a subset in which msgspec's sorted
+encoding gives the same bytes: no floating-point numbers, integers within 2^53,
+object names in the Basic Multilingual Plane below the surrogates. Our documents
+never leave that subset; the decoder refuses those of others that do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, TypeVar
+
+import msgspec
+
+from manifestd.errors import MalformedError, NotCanonicalError
+
+T = TypeVar("T")
+
+MAX_DEPTH = 64
+MAX_SIZE = 64 * 1024 * 1024
+MAX_INTEGER = 2**53 - 1
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+def encode(document: object) -> bytes:
+    """Encode a document (struct or plain value) to its canonical bytes.
+
+    Raises:
+        NotCanonicalError: A value has no canonical form (a lone surrogate).
+    """
+    try:
+        return _encoder.encode(document)
+    except UnicodeEncodeError as error:
+        raise NotCanonicalError(
+            "a text value has a lone surrogate, which JSON cannot carry"
+        ) from error
+
+
+def sha256_hex(data: bytes) -> str:
+    """The sha256 of ``data`` in lower-case hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_of(document: object) -> str:
+    """``sha256:<hex>`` of the canonical bytes of ``document``."""
+    return "sha256:" + sha256_hex(encode(document))
+
+
+def decode(data: bytes, kind: type[T], *, name: str = "document", max_size: int = MAX_SIZE) -> T:
+    """Decode one of our own documents, refusing all but its canonical bytes.
+
+    Size and depth are checked before parsing. Duplicate names, white space,
+    other key order, floats and escaped forms all fail the same way: encoding
+    the parsed value again does not give ``data``.
+
+    Raises:
+        MalformedError: Too large, too deep, not JSON, or not of this shape.
+        NotCanonicalError: JSON of the right shape whose bytes are not canonical.
+    """
+    plain = _parse(data, name=name, max_size=max_size)
+    if _encoder.encode(plain) != data:
+        raise NotCanonicalError(
+            f"{name} is not in canonical form",
+            why="white space, key order, duplicate names or number spelling differ from RFC 8785",
+        )
+    try:
+        return msgspec.convert(plain, kind)
+    except msgspec.ValidationError as error:
+        raise MalformedError(f"{name} does not have the expected shape: {error}") from error
+
+
+def decode_foreign(data: bytes, *, name: str = "document", max_size: int = MAX_SIZE) -> Any:
+    """Decode somebody else's JSON: any spelling, but bounded and with unique names.
+
+    Returns plain dicts, lists, strings, numbers (floats allowed), booleans and None.
+
+    Raises:
+        MalformedError: Too large, too deep, not JSON, or an object has a name twice.
+    """
+    check_bounds(data, name=name, max_size=max_size)
+    try:
+        return json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"{name} is not acceptable JSON: {error}") from error
+
+
+def check_bounds(
+    data: bytes, *, name: str = "document", max_size: int = MAX_SIZE, max_depth: int = MAX_DEPTH
+) -> None:
+    """Refuse oversized or over-nested JSON text before any parser sees it.
+
+    Raises:
+        MalformedError: ``data`` is larger than ``max_size`` or deeper than ``max_depth``.
+    """
+    if len(data) > max_size:
+        raise MalformedError(
+            f"{name} is too large: {len(data)} bytes, at most {max_size} are accepted"
+        )
+    if data.count(b"[") + data.count(b"{") <= max_depth:
+        return
+    if _depth(data, max_depth) > max_depth:
+        raise MalformedError(f"{name} is nested deeper than {max_depth} levels")
+
+
+def _parse(data: bytes, *, name: str, max_size: int) -> Any:
+    check_bounds(data, name=name, max_size=max_size)
+    try:
+        plain = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MalformedError(f"{name} is not JSON: {error}") from error
+    _check_subset(plain, name)
+    return plain
+
+
+def _check_subset(value: Any, name: str) -> None:
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        kind = type(item)
+        if kind is dict:
+            stack.extend(item.values())
+            if not all(key.isascii() for key in item):
+                raise NotCanonicalError(f"{name} has an object name outside ASCII")
+        elif kind is list:
+            stack.extend(item)
+        elif kind is float:
+            raise NotCanonicalError(f"{name} has a floating-point number")
+        elif kind is int and not -MAX_INTEGER <= item <= MAX_INTEGER:
+            raise NotCanonicalError(f"{name} has an integer beyond 2^53")
+
+
+def _depth(data: bytes, stop_after: int) -> int:
+    """Deepest nesting of brackets outside strings; stops counting past ``stop_after``."""
+    deepest = depth = 0
+    inside = False
+    position = 0
+    end = len(data)
+    while position < end:
+        byte = data[position]
+        if inside:
+            if byte == 0x5C:
+                position += 1
+            elif byte == 0x22:
+                inside = False
+        elif byte == 0x22:
+            inside = True
+        elif byte in b"[{":
+            depth += 1
+            if depth > deepest:
+                deepest = depth
+                if deepest > stop_after:
+                    return deepest
+        elif byte in b"]}":
+            depth -= 1
+        position += 1
+    return deepest
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the name {twice!r} stands twice in one object")
+    return result
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")

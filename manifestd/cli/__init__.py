@@ -1,0 +1,1 @@
+"""The command line: click lives here; one command or group a file."""

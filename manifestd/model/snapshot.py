@@ -1,0 +1,104 @@
+"""The snapshot record: that, at a time, a source at a revision held a manifest, and how that is known."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from manifestd.model import media_types
+from manifestd.model.entry import Problem
+from manifestd.model.manifest import Size
+
+HexDigest = Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
+Timestamp = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$")]
+
+ReadMode = Literal["missing", "all", "none"]
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What of the source was looked at.
+
+    Attributes:
+        ignore: Glob patterns whose files were left out.
+        read: Which bytes were read: ``missing``, ``all``, ``none``.
+    """
+
+    ignore: list[str] = []
+    read: ReadMode = "missing"
+
+
+class EvidenceCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many files' sha256 is known by which grade."""
+
+    measured: int = 0
+    reused: int = 0
+    stored: int = 0
+    declared: int = 0
+    none: int = 0
+
+
+class Snapshot(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """The signed record. Addressed by the sha256 of its canonical bytes (format v1, section 4).
+
+    Attributes:
+        schema: Always ``manifestd.snapshot/v1``.
+        name: The model's name for people and tags.
+        source: Canonical reference without the revision (``hf://org/name``, ``s3://b/p/``).
+        requested: What was asked for (branch, tag, ``main``), or None where sources have none.
+        revision: The source's own immutable name of the state, if it has one.
+        captured_at: When the listing was taken, RFC 3339 UTC.
+        tool: Name and version of what wrote it.
+        selection: What was looked at.
+        manifest: Content identity, None while a file's sha256 is unknown.
+        complete: No file is missing its sha256 and no error problem stands.
+        files: Number of files.
+        bytes: Sum of their sizes.
+        evidence: Counts by grade of each file's sha256.
+        content: Root of the content tree (path, size, sha256).
+        observation: Root of the observation tree.
+        problems: What could not be done, at most some thousands, in path order.
+        facts: Source's own facts of the revision (licence, gated, renamed to …), bounded.
+    """
+
+    schema: Literal["manifestd.snapshot/v1"] = media_types.SCHEMA_SNAPSHOT
+    name: str
+    source: str
+    requested: str | None
+    revision: str | None
+    captured_at: Timestamp
+    tool: str
+    selection: Selection
+    manifest: HexDigest | None
+    complete: bool
+    files: Size
+    bytes: Size
+    evidence: EvidenceCounts
+    content: HexDigest
+    observation: HexDigest
+    problems: list[Problem] = []
+    facts: dict[str, str | list[str] | bool | int | None] = {}
+
+
+class SnapshotResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What ``snapshot --format json`` prints (contract, section 5)."""
+
+    schema: Literal["manifestd.snapshot-result/v1"] = media_types.SCHEMA_RESULT
+    snapshot: str
+    manifest: str | None
+    complete: bool
+    name: str
+    source: str
+    requested: str | None
+    revision: str | None
+    captured_at: str
+    files: int
+    bytes: int
+    bytes_read: int
+    requests: int
+    evidence: EvidenceCounts
+    signed_by: list[str]
+    problems: list[Problem]
+    seconds: float

@@ -1,0 +1,1 @@
+"""One pass over the bytes: digests, chunks, regions and small bodies; resumed, bounded, journaled."""

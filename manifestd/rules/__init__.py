@@ -1,0 +1,1 @@
+"""Verbs without I/O: compare, policy, quorum, merkle, mapping."""

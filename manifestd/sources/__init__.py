@@ -1,0 +1,17 @@
+"""Where model repositories live. One line here is all a new source needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manifestd.plugins import Family
+from manifestd.sources.base import Source
+
+SOURCES: Family[Source[Any]] = Family(
+    "sources",
+    {
+        "file": "manifestd.sources.directory:DirectorySource",
+        "hf": "manifestd.sources.hub:HubSource",
+        "s3": "manifestd.sources.s3:S3Source",
+    },
+)

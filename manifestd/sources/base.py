@@ -1,0 +1,138 @@
+"""What every source promises.
+
+A source speaks for one reference. It is resolved once; from then on everything
+comes from that revision. Every read is conditional on what was listed (commit,
+If-Match and version id, inode), so a changed object is an error, never a mixture.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, Generic, TypeVar
+
+import msgspec
+
+from manifestd.model.content import RandomAccess, Stream
+from manifestd.model.entry import Entry, Problem
+
+R = TypeVar("R")
+
+
+class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings from configuration and command line; credentials are never among them.
+
+    Attributes:
+        connect_timeout: Seconds to wait for a connection.
+        read_timeout: Seconds without a byte after which a read has stalled.
+        retry_budget: Seconds that one request may spend on retries in all.
+        jobs: How many files are read at the same time.
+        options: What only one source knows (``requesterPays``, ``checksums``, ``inventory`` …).
+        own_outputs: Absolute paths manifestd itself writes (store, configuration, reports).
+    """
+
+    connect_timeout: float = 10.0
+    read_timeout: float = 30.0
+    retry_budget: float = 120.0
+    jobs: int = 4
+    options: dict[str, Any] = {}
+    own_outputs: tuple[str, ...] = ()
+
+
+class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+    """A reference pinned to one revision.
+
+    Attributes:
+        place: Canonical reference without revision; snapshots are filed under it.
+        name: The model's name for people (``org/name``, last part of a prefix or path).
+        requested: The branch, tag or revision asked for; None where sources have none.
+        revision: The immutable name it resolved to; None where sources have none.
+        facts: The source's own facts (licence, gated, renamed to …), small and secret-free.
+        notes: Things worth saying (renamed, versioning off …), severity ``note``.
+    """
+
+    place: str
+    name: str
+    requested: str | None = None
+    revision: str | None = None
+    facts: dict[str, str | list[str] | bool | int | None] = {}
+    notes: tuple[Problem, ...] = ()
+
+
+class Source(ABC, Generic[R]):
+    """One model repository. Methods other than the constructor may use the network.
+
+    Attributes:
+        scheme: The reference scheme it serves.
+        requests: Requests made so far, retries included (0 for local sources).
+        trusts_declared: Whether a listing's sha256 may stand in for reading.
+    """
+
+    scheme: ClassVar[str]
+    requests: int = 0
+
+    def __init__(self, reference: R, settings: SourceSettings) -> None:
+        self.reference = reference
+        self.settings = settings
+
+    @abstractmethod
+    def resolve(self) -> Resolved:
+        """Pin the reference to a revision. Called once, first.
+
+        Raises:
+            SourceNotFoundError: It does not exist, or is hidden from these credentials.
+            AccessDeniedError: Gated, private, disabled, forbidden.
+            RateLimitedError: Told to wait longer than the budget.
+            UnreachableError: No answer, or server errors to the end of the budget.
+        """
+
+    @abstractmethod
+    def list(self, resolved: Resolved) -> Iterator[Entry | Problem]:
+        """Yield every file of the revision, in any order, each path once.
+
+        A :class:`Problem` in between reports something that is not a file entry:
+        left out on purpose (``note``), or not listable (``error``). An entry that
+        cannot be read carries its problem itself. Errors as in :meth:`resolve`.
+        """
+
+    @abstractmethod
+    def open(self, resolved: Resolved, entry: Entry, offset: int = 0) -> Stream:
+        """Open one file from ``offset``. Thread-safe; called again to resume.
+
+        Raises:
+            ChangedError: The object is not the one that was listed.
+            TransientError: Worth another try (also raised while streaming).
+            AccessDeniedError, SourceNotFoundError, UnreadableError: Not worth one.
+        """
+
+    def peek(self, resolved: Resolved, entry: Entry) -> RandomAccess:
+        """Random access for headers. Default: one conditional ranged open a read."""
+        return _ByOpening(self, resolved, entry)
+
+    def close(self) -> None:
+        """Give back connections. May be called twice."""
+
+
+class _ByOpening:
+    """Random access over :meth:`Source.open`, for sources without anything better."""
+
+    def __init__(self, source: Source[Any], resolved: Resolved, entry: Entry) -> None:
+        self._source = source
+        self._resolved = resolved
+        self._entry = entry
+
+    @property
+    def size(self) -> int:
+        return self._entry.size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        length = min(length, self._entry.size - offset)
+        found = bytearray()
+        if length <= 0:
+            return b""
+        with self._source.open(self._resolved, self._entry, offset) as stream:
+            for chunk in stream.chunks(min(length, 1 << 20)):
+                found += chunk
+                if len(found) >= length:
+                    break
+        return bytes(found[:length])
