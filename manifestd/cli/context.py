@@ -1,0 +1,87 @@
+"""What every command needs to know: where the configuration and the store are, and how to speak."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from manifestd.config import Config
+    from manifestd.signing.base import Signer
+    from manifestd.signing.trust import Trust
+    from manifestd.store import Store
+
+
+class Context:
+    """The global options, and what follows from them, loaded when first asked for."""
+
+    def __init__(
+        self,
+        *,
+        config_file: Path | None = None,
+        store_file: Path | None = None,
+        quiet: bool = False,
+        verbose: bool = False,
+        log_format: str = "text",
+    ) -> None:
+        self.config_file = config_file
+        self.store_file = store_file
+        self.quiet = quiet
+        self.verbose = verbose
+        self.log_format = log_format
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration; the built-in defaults where there is no file."""
+        from manifestd.config import load_config
+
+        return load_config(self.config_file, os.environ)
+
+    @cached_property
+    def store_path(self) -> Path:
+        """The store: ``--store``, ``MANIFESTD_STORE``, the configuration, the default."""
+        if self.store_file is not None:
+            return self.store_file
+        return self.config.store_path(os.environ)
+
+    def open_store(self, *, write: bool = False) -> Store:
+        """Open the store; writing creates it."""
+        from manifestd.store import open_store
+
+        return open_store(self.store_path, write=write)
+
+    def trust(self) -> Trust:
+        """The keys that count, from the configuration."""
+        from manifestd.signing.trust import load_trust
+
+        return load_trust(self.config)
+
+    def signer(self, uri: str | None = None) -> Signer | None:
+        """The signer for ``uri`` or the configured key; None when neither is there."""
+        uri = uri or self.config.signing_key()
+        if uri is None:
+            return None
+        from manifestd.signing import signer_for
+
+        return signer_for(uri, passphrase=self._passphrase)
+
+    def own_outputs(self) -> tuple[str, ...]:
+        """Absolute paths that manifestd itself writes; directory snapshots leave them out."""
+        store = self.store_path.absolute()
+        paths = [store, *(Path(f"{store}{end}") for end in ("-wal", "-shm", "-journal"))]
+        if self.config.path is not None:
+            paths.append(self.config.path.absolute())
+        return tuple(str(path) for path in paths)
+
+    @staticmethod
+    def _passphrase() -> bytes | None:
+        value = os.environ.get("MANIFESTD_KEY_PASSPHRASE")
+        if value is not None:
+            return value.encode()
+        if not os.isatty(0):
+            return None
+        import getpass
+
+        return getpass.getpass("Passphrase of the signing key: ").encode()

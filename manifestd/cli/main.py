@@ -1,0 +1,180 @@
+"""The command line's door: global options, the table of commands, errors to exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from manifestd._version import __version__
+from manifestd.cli.context import Context
+from manifestd.errors import ManifestdError
+
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "init": ("manifestd.cli.init:init", "Write a configuration, a signing key and the store."),
+    "demo": ("manifestd.cli.demo:demo", "See the main job with no account and no network."),
+    "snapshot": ("manifestd.cli.snapshot:snapshot", "Take, sign and store a snapshot."),
+    "diff": ("manifestd.cli.diff:diff", "Compare two snapshots offline."),
+    "verify": ("manifestd.cli.verify:verify", "Check content addresses, signatures and trust."),
+    "list": ("manifestd.cli.list:list_", "List the snapshots in the store."),
+    "show": ("manifestd.cli.show:show", "Show one snapshot."),
+    "files": ("manifestd.cli.files:files", "List the files of a snapshot."),
+    "whereis": ("manifestd.cli.whereis:whereis", "Find a digest in all snapshots."),
+    "key": ("manifestd.cli.key:key", "Make and show signing keys."),
+    "store": ("manifestd.cli.store:store", "Check, rebuild and back up the store."),
+}
+"""Command -> (``module:function``, one line of help). A command is imported when it runs."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when first used, so that each starts fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or name the nearest one there is."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"There is no command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help of all commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="manifestd")
+@click.option(
+    "--config", "config_file", type=click.Path(path_type=Path, dir_okay=False),
+    envvar="MANIFESTD_CONFIG", help="The configuration (default: manifestd.toml here).",
+)  # fmt: skip
+@click.option(
+    "--store", "store_file", type=click.Path(path_type=Path, dir_okay=False),
+    envvar="MANIFESTD_STORE", help="The store (default: snapshots/manifestd.db).",
+)  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more; show traces of defects.")
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
+    help="How messages to people look on stderr.",
+)  # fmt: skip
+@click.pass_context
+def cli(
+    ctx: click.Context,
+    *,
+    config_file: Path | None,
+    store_file: Path | None,
+    quiet: bool,
+    verbose: bool,
+    log_format: str,
+) -> None:
+    """Is the model we run the model we approved?
+
+    Takes signed snapshots of model repositories (Hugging Face Hub, S3,
+    directories) and compares them offline.
+
+    Exit codes: 0 nothing to report, 1 differences or findings, 2 wrong usage,
+    3 could not be decided, 4 does not verify, 70 a defect, 130 interrupted.
+    """
+    ctx.obj = Context(
+        config_file=config_file,
+        store_file=store_file,
+        quiet=quiet,
+        verbose=verbose,
+        log_format=log_format,
+    )
+    from manifestd.cli.log import configure
+
+    configure(quiet=quiet, verbose=verbose, log_format=log_format)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with the contract's code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; the one place where errors become codes."""
+    from manifestd.cli import output
+
+    wants_json = _wants_json(arguments)
+    try:
+        result: Any = cli.main(args=arguments, prog_name="manifestd", standalone_mode=False)
+    except ManifestdError as error:
+        if wants_json:
+            output.emit_json(output.failure_of(error))
+        else:
+            output.show_error(error)
+        return error.exit_code
+    except click.ClickException as error:
+        return _usage(error, wants_json=wants_json)
+    except (click.Abort, KeyboardInterrupt):
+        output.say("Interrupted; what was done is kept.")
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away; that is its business. Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _defect(error, verbose="-v" in arguments or "--verbose" in arguments)
+    return result if isinstance(result, int) else 0
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    """Whether ``--format json`` stands in the arguments, parsed or not."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return "--format=json" in arguments or ("--format", "json") in pairs
+
+
+def _usage(error: click.ClickException, *, wants_json: bool) -> int:
+    from manifestd.cli import output
+    from manifestd.errors import UsageError
+
+    if wants_json:
+        output.emit_json(output.failure_of(UsageError(error.format_message())))
+        return 2
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    output.show_error(
+        UsageError(
+            error.format_message(),
+            hint=f"run `{context.command_path} --help`" if context else None,
+        )
+    )
+    return 2
+
+
+def _defect(error: Exception, *, verbose: bool) -> int:
+    import traceback
+
+    from manifestd.cli import output
+    from manifestd.redact import redact
+
+    if verbose:
+        output.say(redact("".join(traceback.format_exception(error))))
+    output.say(f"Error: a defect in manifestd: {type(error).__name__}: {redact(str(error))}")
+    output.say("hint: run again with --verbose and report the trace")
+    return 70

@@ -1,0 +1,86 @@
+"""Data goes to stdout, people are told on stderr; everything printed passes through here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+import msgspec
+
+from manifestd.display import printable
+from manifestd.errors import ManifestdError
+from manifestd.model.failure import Failure
+from manifestd.redact import redact
+
+
+def emit(text: str, output: Path | None = None) -> None:
+    """Write result data to stdout, or to a file that appears whole or not at all."""
+    if output is None or str(output) == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    write_file(output, text.encode())
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file through a temporary name beside it, so readers never see half of it."""
+    temporary = path.with_name(path.name + ".part")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ManifestdError(
+            f"{printable(str(path))} cannot be written: {error.strerror}"
+        ) from error
+
+
+def emit_json(document: Any, output: Path | None = None) -> None:
+    """Write one document as JSON and a newline, keys in a fixed order."""
+    data = msgspec.json.encode(document)
+    emit(msgspec.json.format(data, indent=1).decode() + "\n", output)
+
+
+def say(text: str, *, stream: TextIO | None = None) -> None:
+    """Tell people something, on stderr unless told otherwise."""
+    click.echo(text, file=stream, err=stream is None)
+
+
+def table(rows: Iterable[Sequence[str]], header: Sequence[str] | None = None) -> str:
+    """Left-aligned columns, two spaces apart, names escaped; ends in a newline."""
+    lines = [tuple(map(printable, row)) for row in rows]
+    if header is not None:
+        lines.insert(0, tuple(header))
+    if not lines:
+        return ""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = (
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+    return "\n".join(text) + "\n"
+
+
+def failure_of(error: ManifestdError) -> Failure:
+    """The error as a document; texts are redacted once more, here."""
+    return Failure(
+        code=error.code,
+        what=redact(error.what),
+        why=redact(error.why) if error.why else None,
+        hint=redact(error.hint) if error.hint else None,
+        facts=msgspec.to_builtins(error.facts, str_keys=True),
+        exit_code=error.exit_code,
+    )
+
+
+def show_error(error: ManifestdError) -> None:
+    """Print an error for people: what, why and one hint."""
+    failure = failure_of(error)
+    say(f"Error: {printable(failure.what)}")
+    if failure.why:
+        say(f"Why: {printable(failure.why)}")
+    if failure.hint:
+        say(f"hint: {printable(failure.hint)}")
