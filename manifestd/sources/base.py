@@ -65,10 +65,11 @@ class Source(ABC, Generic[R]):
     Attributes:
         scheme: The reference scheme it serves.
         requests: Requests made so far, retries included (0 for local sources).
-        trusts_declared: Whether a listing's sha256 may stand in for reading.
+        local: Reading needs no network, so forked workers may do it.
     """
 
     scheme: ClassVar[str]
+    local: ClassVar[bool] = False
     requests: int = 0
 
     def __init__(self, reference: R, settings: SourceSettings) -> None:

@@ -1,0 +1,181 @@
+"""``snapshot``: take, sign and store a snapshot of one place."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import click
+
+from manifestd._version import __version__
+from manifestd.cli.context import Context
+from manifestd.cli.output import emit, emit_json, say, table
+from manifestd.display import printable, size_text
+from manifestd.errors import UsageError
+from manifestd.model.entry import Problem
+from manifestd.model.reference import Reference, parse_directory, parse_hub, parse_s3
+
+log = logging.getLogger(__name__)
+
+_PARSERS: dict[str, Any] = {"hf": parse_hub, "s3": parse_s3, "dir": parse_directory}
+
+
+@click.command(
+    epilog="Example: manifestd snapshot hf openai-community/gpt2@main. "
+    "Exit codes: 0 stored, 3 stored but incomplete or not possible, 4 bytes contradict a declared digest."
+)
+@click.argument("kind", type=click.Choice(list(_PARSERS)))
+@click.argument("reference")
+@click.option(
+    "--read", type=click.Choice(["missing", "all", "none"]), default=None,
+    help="Which bytes: those needed for a sha256 of every file, small texts and tensor headers "
+    "(missing, the default); every byte (all); the listing only (none).",
+)  # fmt: skip
+@click.option("--name", help="Name to file the snapshot under.")
+@click.option("--ignore", multiple=True, metavar="GLOB", help="Leave these files out; recorded.")
+@click.option("--key", metavar="URI", help="Sign with this key instead of the configured one.")
+@click.option("--no-sign", is_flag=True, help="Store it unsigned.")
+@click.option("--jobs", type=click.IntRange(1, 256), help="Files read at the same time.")
+@click.option("--fresh", is_flag=True, help="Read again what could be reused.")
+@click.option(
+    "--sample", metavar="SHARE", help="Read a share (5%) of reusable files again, in rotation."
+)
+@click.option(
+    "--evidence-for", metavar="REF",
+    help="Also compute the checksums that this stored snapshot holds instead of a sha256.",
+)  # fmt: skip
+@click.option(
+    "--request-payer", is_flag=True, help="S3: accept the charges of a requester-pays bucket."
+)
+@click.option(
+    "--checksums", multiple=True, metavar="REPORT",
+    help="S3: Compute-checksum completion report (file or s3://) to take as stored evidence.",
+)  # fmt: skip
+@click.option(
+    "--inventory", metavar="MANIFEST", help="S3: an Inventory manifest.json instead of listing."
+)
+@click.option(
+    "--explain", is_flag=True, help="S3: say what evidence there is and what better would cost."
+)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.pass_obj
+def snapshot(context: Context, kind: str, reference: str, form: str, **options: Any) -> int:
+    """Take, sign and store a snapshot of a Hub repository, an S3 prefix or a directory."""
+    from manifestd.cli.progress import progress
+    from manifestd.workflows.snapshot import take_snapshot
+
+    request = _request(context, kind, reference, options)
+    if options["explain"]:
+        return _explain(request, form)
+    signer = None if options["no_sign"] else context.signer(options["key"])
+    if signer is None and not options["no_sign"]:
+        log.warning("no signing key is configured: the snapshot will be unsigned")
+    with context.open_store(write=True) as store:
+        with progress(quiet=context.quiet or form == "json") as shown:
+            taken = take_snapshot(
+                request, store=store, tool=f"manifestd/{__version__}", signer=signer, progress=shown
+            )
+    if taken.resumed:
+        log.info("%d files were taken over from an interrupted run", taken.resumed)
+    if form == "json":
+        emit_json(taken.result)
+    else:
+        _show(context, taken.result, taken.exit_code)
+    return taken.exit_code
+
+
+def _request(context: Context, kind: str, reference: str, options: dict[str, Any]) -> Any:
+    from manifestd.workflows.plan import SnapshotRequest
+
+    defaults = context.config.defaults
+    extra = {
+        "requesterPays": options["request_payer"],
+        "checksums": list(options["checksums"]),
+        "inventory": options["inventory"],
+    }
+    set_options = {key: value for key, value in extra.items() if value}
+    if kind != "s3" and (set_options or options["explain"]):
+        raise UsageError("--request-payer, --checksums, --inventory and --explain are for s3 only")
+    return SnapshotRequest(
+        reference=_parse(kind, reference),
+        read=options["read"] or defaults.read,
+        ignore=tuple(options["ignore"]) or tuple(defaults.ignore),
+        name=options["name"],
+        jobs=options["jobs"],
+        fresh=options["fresh"],
+        sample=_share(options["sample"]),
+        evidence_for=options["evidence_for"],
+        options=set_options,
+        own_outputs=context.own_outputs(),
+    )
+
+
+def _parse(kind: str, text: str) -> Reference:
+    scheme = text.partition("://")[0] if "://" in text else None
+    expected = {"hf": "hf", "s3": "s3", "dir": "file"}[kind]
+    if scheme not in {None, expected}:
+        raise UsageError(
+            f"`snapshot {kind}` takes a {expected}:// reference, not {text!r}",
+            hint="name the kind that fits: hf, s3 or dir",
+        )
+    parsed: Reference = _PARSERS[kind](text)
+    return parsed
+
+
+def _share(text: str | None) -> float:
+    if text is None:
+        return 0.0
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 1:
+        raise UsageError(f"not a share: {text!r}", hint="write --sample 5% or --sample 0.05")
+    return value
+
+
+def _show(context: Context, result: Any, exit_code: int) -> None:
+    """The result for people: what was recorded, how it is known, what went wrong."""
+    counts = [
+        f"{getattr(result.evidence, grade)} {grade}"
+        for grade in ("measured", "reused", "stored", "declared", "none")
+        if getattr(result.evidence, grade)
+    ]
+    state = "complete" if result.complete else "INCOMPLETE"
+    rows = [
+        ("snapshot", result.snapshot),
+        ("manifest", result.manifest or "none (a file's sha256 is unknown)"),
+        ("source", result.source + (f" at {result.revision}" if result.revision else "")),
+        ("files", f"{result.files} ({size_text(result.bytes)}), {state}"),
+        ("evidence", ", ".join(counts)),
+        (
+            "read",
+            f"{size_text(result.bytes_read)} in {result.requests} requests, {result.seconds:.1f} s",
+        ),
+        ("signed by", ", ".join(result.signed_by) or "nobody (unsigned)"),
+    ]
+    emit(table(rows))
+    for problem in result.problems:
+        if problem.severity != "note" or not context.quiet:
+            _say_problem(problem)
+    if exit_code == 4:
+        say("Bytes contradict what the source declares; see the mismatches above.")
+
+
+def _say_problem(problem: Problem) -> None:
+    word = {"error": "Problem", "mismatch": "MISMATCH", "note": "Note"}[problem.severity]
+    where = f"{printable(problem.path)}: " if problem.path is not None else ""
+    say(f"{word}: {where}{printable(problem.what)}")
+    if problem.hint and problem.severity != "note":
+        say(f"  hint: {printable(problem.hint)}")
+
+
+def _explain(request: Any, form: str) -> int:
+    from manifestd.workflows.explain_evidence import explain_place
+
+    advice = explain_place(request)
+    if form == "json":
+        emit_json(advice)
+        return 0
+    emit(advice.text())
+    return 0

@@ -1,0 +1,257 @@
+"""Putting a snapshot together: each file's listing, measurement and history become one observation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Any, Final
+
+import msgspec
+
+from manifestd import canonical
+from manifestd.model.digest import Digest
+from manifestd.model.entry import Chunks, Entry, File, Measurement, Observation, Problem
+from manifestd.model.evidence import Grade
+from manifestd.model.manifest import Item, encode_manifest
+from manifestd.model.role import role_of
+from manifestd.model.snapshot import EvidenceCounts, Selection, Snapshot
+from manifestd.sources.base import Resolved
+from manifestd.store import Store
+from manifestd.workflows.plan import Decision, SnapshotRequest
+
+MAX_PROBLEMS: Final = 1000
+
+
+class Journaled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is kept of a measurement: digests, and the addresses of its blobs."""
+
+    digests: dict[str, str] = {}
+    body: bool = False
+    facts: str | None = None
+    chunks: str | None = None
+    problem: Problem | None = None
+
+
+def keep_measurement(store: Store, measured: Measurement) -> Journaled:
+    """Store a measurement's body, facts and chunk digests as blobs."""
+    facts = chunks = None
+    if measured.body is not None:
+        store.blobs.put(measured.body, "body")
+    if measured.facts is not None:
+        facts = store.blobs.put(canonical.encode(measured.facts), "facts")
+    if measured.chunks:
+        chunks = store.blobs.put(chunks_document(measured.chunks), "chunks")
+    return Journaled(
+        digests=measured.digests,
+        body=measured.body is not None,
+        facts=facts,
+        chunks=chunks,
+        problem=measured.problem,
+    )
+
+
+def chunks_document(chunks: list[Chunks]) -> bytes:
+    """The chunk digests of one file as a canonical document (format v1, section 6)."""
+    return canonical.encode({"layouts": chunks, "schema": "manifestd.chunks/v1"})
+
+
+class Assembly:
+    """Collects files in path order into the two trees and the manifest digest."""
+
+    def __init__(self, store: Store, before: Digest | None) -> None:
+        self._content = store.trees.content_writer()
+        self._observation = store.trees.observation_writer()
+        self._before = before
+        self._store = store
+        self._grades: Counter[str] = Counter()
+        self._problems: list[Problem] = []
+        self._files = 0
+        self._bytes = 0
+        self.resumed = 0
+
+    def add(
+        self, entry: Entry, decision: Decision, known: File | None, measured: Journaled | None
+    ) -> None:
+        """Add one file; paths come in ascending UTF-8 order."""
+        sha256, seen = self._observe(entry, decision, known, measured)
+        self._content.add(entry.path, entry.size, sha256)
+        self._observation.add(entry.path, seen)
+        self._grades[seen.evidence.get("sha256", "none") if sha256 else "none"] += 1
+        self._files += 1
+        self._bytes += entry.size
+
+    def _observe(
+        self, entry: Entry, decision: Decision, known: File | None, measured: Journaled | None
+    ) -> tuple[str | None, Observation]:
+        if entry.problem is not None:
+            self._problems.append(entry.problem)
+        if decision.action == "reuse" and known is not None:
+            return self._reused(entry, known)
+        if decision.action == "carry" and known is not None:
+            seen = known.seen
+            return known.sha256, _observation(
+                entry, dict(entry.digests), dict(entry.evidence),
+                body=seen.body, facts=seen.facts, chunks=seen.chunks,
+            )  # fmt: skip
+        if measured is None or measured.problem is not None:
+            return self._unread(entry, decision, measured)
+        return self._measured(entry, decision, known, measured)
+
+    def _reused(self, entry: Entry, known: File) -> tuple[str | None, Observation]:
+        digests, evidence = dict(entry.digests), dict(entry.evidence)
+        for algorithm, value in known.digests().items():
+            if known.seen.evidence.get(algorithm) in {"measured", "reused"}:
+                self._check(entry, algorithm, value)
+                digests[algorithm] = value
+                evidence[algorithm] = "reused"
+        return known.sha256, _observation(
+            entry, digests, evidence,
+            body=known.seen.body, facts=known.seen.facts, chunks=known.seen.chunks,
+            declared=known.seen.declared, reused_from=known.seen.reused_from or self._before,
+        )  # fmt: skip
+
+    def _unread(
+        self, entry: Entry, decision: Decision, measured: Journaled | None
+    ) -> tuple[str | None, Observation]:
+        sha256 = entry.digests.get("sha256") if entry.problem is None else None
+        if measured is not None and measured.problem is not None:
+            problem = measured.problem
+            if sha256 is not None:
+                # The digest is known without the bytes; only explanations are poorer.
+                problem = msgspec.structs.replace(problem, severity="note")
+            self._problems.append(problem)
+        elif sha256 is None and entry.problem is None:
+            weak = ", ".join(sorted(entry.digests)) or "only its size"
+            self._problems.append(
+                Problem(
+                    path=entry.path,
+                    code="no-sha256",
+                    what=f"no sha256 is known without reading it (known: {weak})",
+                    hint="take the snapshot with --read missing",
+                )
+            )
+        return sha256, _observation(entry, dict(entry.digests), dict(entry.evidence))
+
+    def _measured(
+        self, entry: Entry, decision: Decision, known: File | None, measured: Journaled
+    ) -> tuple[str | None, Observation]:
+        digests, evidence = dict(entry.digests), dict(entry.evidence)
+        declared: dict[str, str] = {}
+        for algorithm, value in measured.digests.items():
+            if not self._check(entry, algorithm, value):
+                declared[algorithm] = entry.digests[algorithm]
+            digests[algorithm] = value
+            evidence[algorithm] = "measured"
+        if decision.rechecks and known is not None:
+            self._recheck(entry, known, digests.get("sha256"))
+        return digests.get("sha256"), _observation(
+            entry, digests, evidence, body=measured.body, facts=measured.facts,
+            chunks=measured.chunks, declared=declared,
+        )  # fmt: skip
+
+    def _check(self, entry: Entry, algorithm: str, value: str) -> bool:
+        stated = entry.digests.get(algorithm)
+        if stated is None or stated == value:
+            return True
+        grade = entry.evidence.get(algorithm, "declared")
+        self._problems.append(
+            Problem(
+                path=entry.path,
+                code="digest-mismatch",
+                what=f"its bytes have {algorithm} {value}, the source's {grade} value is {stated}",
+                hint="copy the file again from the reference, or ask who changed it",
+                severity="mismatch",
+            )
+        )
+        return False
+
+    def _recheck(self, entry: Entry, known: File, found: str | None) -> None:
+        """A digest that was relied on turned out wrong: say where it was relied on."""
+        if known.sha256 is None or found == known.sha256:
+            return
+        origin = known.seen.reused_from or self._before
+        relied = sorted({place.snapshot for place in self._store.where(f"sha256:{known.sha256}")})
+        named = ", ".join(relied[:20]) + (f" and {len(relied) - 20} more" if relied[20:] else "")
+        self._problems.append(
+            Problem(
+                path=entry.path,
+                code="reuse-wrong",
+                what=f"read again: sha256 is {found}, not {known.sha256} as measured in {origin}, "
+                f"though the source says it is unchanged; snapshots that rely on it: {named}",
+                hint="take those snapshots again with --fresh",
+                severity="mismatch",
+            )
+        )
+
+    def record(
+        self,
+        request: SnapshotRequest,
+        resolved: Resolved,
+        *,
+        captured_at: str,
+        tool: str,
+        problems: list[Problem],
+    ) -> Snapshot:
+        """Finish both trees and make the record."""
+        content = self._content.finish()
+        observation = self._observation.finish()
+        found = sorted([*problems, *self._problems], key=lambda item: (item.path or "").encode())
+        broken = any(problem.severity == "error" for problem in found)
+        known = self._grades["none"] == 0
+        return Snapshot(
+            name=request.name or resolved.name,
+            source=resolved.place,
+            requested=resolved.requested,
+            revision=resolved.revision,
+            captured_at=captured_at,
+            tool=tool,
+            selection=Selection(ignore=sorted(request.ignore), read=request.read),
+            manifest=self._manifest(content) if known else None,
+            complete=known and not broken,
+            files=self._files,
+            bytes=self._bytes,
+            evidence=EvidenceCounts(**self._grades),
+            content=content,
+            observation=observation,
+            problems=_bounded(found),
+            facts=resolved.facts,
+        )
+
+    def _manifest(self, content: Digest) -> Digest:
+        hasher = hashlib.sha256()
+        items = (
+            Item(path, size, sha256)
+            for path, size, sha256 in self._store.trees.content(content)
+            if sha256 is not None
+        )
+        for piece in encode_manifest(items):
+            hasher.update(piece)
+        return Digest("sha256:" + hasher.hexdigest())
+
+
+def _observation(
+    entry: Entry, digests: dict[str, str], evidence: dict[str, Grade], **more: Any
+) -> Observation:
+    digests.pop("sha256", None)
+    return Observation(
+        role=role_of(entry.path),
+        digests=digests,
+        evidence=evidence,
+        identity=entry.identity,
+        hints=entry.hints,
+        **more,
+    )
+
+
+def _bounded(problems: list[Problem]) -> list[Problem]:
+    """At most :data:`MAX_PROBLEMS`; mismatches and errors before notes when some must go."""
+    if len(problems) <= MAX_PROBLEMS:
+        return problems
+    order = {"mismatch": 0, "error": 1, "note": 2}
+    kept = sorted(problems, key=lambda item: order[item.severity])[:MAX_PROBLEMS]
+    rest = Problem(
+        code="more-problems",
+        what=f"{len(problems) - MAX_PROBLEMS} further problems are not listed",
+        severity="note",
+    )
+    return [*sorted(kept, key=lambda item: (item.path or "").encode()), rest]

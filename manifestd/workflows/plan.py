@@ -1,0 +1,153 @@
+"""What must be read, and what is known already: one decision for each listed file."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Any, Final, Literal
+
+import msgspec
+
+from manifestd.formats import reader_for
+from manifestd.model.entry import Entry, File
+from manifestd.model.reference import Reference
+from manifestd.model.snapshot import ReadMode
+
+Action = Literal["skip", "keep", "carry", "reuse", "headers", "read"]
+
+BODY_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes up to which text bodies are kept and git blob ids are computed."""
+
+
+class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user asks for when taking a snapshot.
+
+    Attributes:
+        reference: The place.
+        read: Which bytes: ``missing``, ``all``, ``none``.
+        ignore: Globs of files to leave out; recorded.
+        name: Name to file it under; the source's own when None.
+        jobs: Files read at the same time; None chooses by the kind of source.
+        fresh: Read again what could be reused.
+        sample: Share (0..1) of reusable files to read again, rotating from run to run.
+        evidence_for: A stored snapshot whose algorithms shall be computed here too.
+        options: What only one source knows (``requesterPays``, ``checksums`` …).
+        own_outputs: Absolute paths that manifestd itself writes.
+    """
+
+    reference: Reference
+    read: ReadMode = "missing"
+    ignore: tuple[str, ...] = ()
+    name: str | None = None
+    jobs: int | None = None
+    fresh: bool = False
+    sample: float = 0.0
+    evidence_for: str | None = None
+    options: dict[str, Any] = {}
+    own_outputs: tuple[str, ...] = ()
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """One file's decision.
+
+    Attributes:
+        action: ``skip`` nothing can be known; ``keep`` what the listing states; ``carry`` the
+            listing's digest and an earlier snapshot's facts; ``reuse`` an earlier measurement;
+            ``headers`` only what a format reader wants; ``read`` every byte.
+        rechecks: The file was read although a measurement could have been reused.
+    """
+
+    action: Action
+    rechecks: bool = False
+
+
+class PathJoin:
+    """Walks stored files beside a listing, both in path order, without holding either."""
+
+    def __init__(self, files: Iterator[File]) -> None:
+        self._files = files
+        self._ahead = next(files, None)
+
+    def find(self, path: str) -> File | None:
+        """The stored file of this path; paths must be asked for in ascending UTF-8 order."""
+        key = path.encode()
+        while self._ahead is not None and self._ahead.path.encode() < key:
+            self._ahead = next(self._files, None)
+        if self._ahead is not None and self._ahead.path == path:
+            return self._ahead
+        return None
+
+
+def same_object(before: File, entry: Entry) -> bool:
+    """Whether the source proves the object unchanged since ``before`` was recorded.
+
+    All of the source's identity must be equal. A new Hub commit with the same
+    blob is the one relaxation: it counts when the listing declares the very
+    sha256 that was known before, so a README edit costs no re-read of weights.
+    """
+    if before.size != entry.size or not entry.identity:
+        return False
+    if before.seen.identity == entry.identity:
+        return True
+    if entry.digests.get("sha256") != before.sha256 or before.sha256 is None:
+        return False
+    return "blobId" in entry.identity and _without_commit(before.seen.identity) == _without_commit(
+        entry.identity
+    )
+
+
+def _same_claim(before: File, entry: Entry) -> bool:
+    return before.sha256 is not None and entry.digests.get("sha256") == before.sha256
+
+
+def _without_commit(identity: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in identity.items() if key != "commit"}
+
+
+def decide(
+    request: SnapshotRequest, entry: Entry, before: File | None, wanted: frozenset[str], run: int
+) -> Decision:
+    """Decide what to do with one file.
+
+    Args:
+        request: What was asked for.
+        entry: As listed.
+        before: The same path in the latest snapshot of this place.
+        wanted: Algorithms the other side of a later comparison needs.
+        run: Number of this run, for the rotation of samples.
+    """
+    if entry.problem is not None:
+        return Decision(action="skip")
+    rechecks = False
+    if before is not None and same_object(before, entry):
+        enough = wanted <= before.seen.digests.keys() | before.seen.hints.keys()
+        measured = before.seen.evidence.get("sha256") in {"measured", "reused"}
+        if measured and enough:
+            rechecks = request.fresh or in_sample(entry.path, request.sample, run)
+            if not rechecks:
+                return Decision(action="reuse")
+        elif request.read != "all" and enough and _same_claim(before, entry):
+            return Decision(action="carry")
+    if request.read == "none":
+        return Decision(action="keep")
+    if rechecks or request.read == "all" or "sha256" not in entry.digests or wanted:
+        return Decision(action="read", rechecks=rechecks)
+    reader = reader_for(entry.path, entry.size)
+    if reader is None:
+        return Decision(action="keep")
+    if reader.needs_body:
+        return Decision(action="read" if entry.size <= BODY_LIMIT else "keep")
+    return Decision(action="headers")
+
+
+def in_sample(path: str, share: float, run: int) -> bool:
+    """Whether a path's turn has come: every path is chosen once within ``ceil(1/share)`` runs.
+
+    Example:
+        >>> sum(in_sample("model.safetensors", 0.25, run) for run in range(4))
+        1
+    """
+    if share <= 0:
+        return False
+    rounds = max(1, -int(-1 // share))
+    return zlib.crc32(path.encode()) % rounds == run % rounds

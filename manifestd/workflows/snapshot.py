@@ -1,0 +1,332 @@
+"""Taking a snapshot: resolve, list, decide, read what must be read, record, sign, store.
+
+Nothing of it exists for readers of the store before the last transaction. What
+was read is journaled as it comes, so an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from manifestd import canonical
+from manifestd.errors import EmptySourceError
+from manifestd.model.digest import Digest
+from manifestd.model.entry import Entry, File, Measurement, Problem
+from manifestd.model.snapshot import Snapshot, SnapshotResult
+from manifestd.reading.pool import run_tasks
+from manifestd.reading.wants import ChunkLayout
+from manifestd.rules.globs import matches_any
+from manifestd.signing.base import Signer
+from manifestd.sources import SOURCES
+from manifestd.sources.base import Resolved, Source, SourceSettings
+from manifestd.store import Store
+from manifestd.workflows.assemble import Assembly, Journaled, keep_measurement
+from manifestd.workflows.measuring import Task, Worker
+from manifestd.workflows.plan import Decision, PathJoin, SnapshotRequest, decide
+
+log = logging.getLogger(__name__)
+
+_BATCH_SECONDS: Final = 0.5
+_BATCH_RESULTS: Final = 256
+_FORK_FROM: Final = 1000
+_FORK_SIZE: Final = 4 * 1024 * 1024
+
+
+class Progress(Protocol):
+    """Who is told how far it is. All calls come from one thread, but ``bytes``."""
+
+    def plan(self, files: int, size: int) -> None:
+        """So many files with so many bytes are going to be read."""
+
+    def bytes(self, count: int) -> None:
+        """So many content bytes arrived (any thread)."""
+
+    def done(self, measurement: Measurement) -> None:
+        """One file is finished."""
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it.
+
+    Attributes:
+        result: The document that ``--format json`` prints.
+        exit_code: 0, 3 (incomplete) or 4 (a declared digest that its bytes contradict).
+        resumed: Files whose measurement came from an interrupted run.
+        record: The stored record.
+    """
+
+    result: SnapshotResult
+    exit_code: int
+    resumed: int
+    record: Snapshot
+
+
+def open_source(request: SnapshotRequest) -> Source[Any]:
+    """The source for a request's reference, by its scheme."""
+    jobs = request.jobs or default_jobs(request.reference.scheme)
+    settings = SourceSettings(jobs=jobs, options=request.options, own_outputs=request.own_outputs)
+    return SOURCES.load(request.reference.scheme)(request.reference, settings)
+
+
+def default_jobs(scheme: str) -> int:
+    """Files read at once: one a core on disks, more where a network has to be waited for."""
+    cores = os.cpu_count() or 2
+    return cores if scheme in {"file", "hf-cache"} else max(8, cores)
+
+
+def take_snapshot(
+    request: SnapshotRequest,
+    *,
+    store: Store,
+    tool: str,
+    signer: Signer | None = None,
+    progress: Progress | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    source: Source[Any] | None = None,
+) -> Taken:
+    """Take, sign and store one snapshot.
+
+    Raises:
+        ManifestdError: The place cannot be resolved or listed, or is empty; the
+            store then holds what it held before (and the journal of what was read).
+    """
+    started = time.monotonic()
+    with closing(source or open_source(request)) as opened:
+        resolved = opened.resolve()
+        run = _Run(request, opened, resolved, store)
+        run.list(clock())
+        run.read(progress)
+        taken = run.finish(tool=tool, signer=signer)
+    seconds = round(time.monotonic() - started, 3)
+    return msgspec.structs.replace(
+        taken, result=msgspec.structs.replace(taken.result, seconds=seconds)
+    )
+
+
+class _Run:
+    """One snapshot being taken; its methods are its steps, in order."""
+
+    def __init__(
+        self, request: SnapshotRequest, source: Source[Any], resolved: Resolved, store: Store
+    ) -> None:
+        self.request = request
+        self.source = source
+        self.resolved = resolved
+        self.store = store
+        self.problems: list[Problem] = list(resolved.notes)
+        self.captured_at = ""
+        self.before: tuple[Digest, Snapshot] | None = store.snapshots.latest(resolved.place)
+        self.other: Snapshot | None = None
+        if request.evidence_for is not None:
+            self.other = store.snapshots.load(store.snapshots.resolve(request.evidence_for))
+        self.spool = store.spool()
+        self.journal = store.journal(self._key())
+        self.journaled = self._resume()
+        self.resumed = 0
+        self.bytes_read = 0
+        self.number = len(store.snapshots.list(source=resolved.place))
+
+    def _key(self) -> str:
+        parts = [self.resolved.place, self.resolved.revision, self.request.read]
+        return canonical.encode(
+            [*parts, list(self.request.ignore), self.request.evidence_for]
+        ).decode()
+
+    def _resume(self) -> dict[str, tuple[str, Journaled]]:
+        decoder = msgspec.msgpack.Decoder(Journaled)
+        return {
+            path: (token, decoder.decode(data))
+            for path, (token, data) in self.journal.load().items()
+        }
+
+    def list(self, now: datetime) -> None:
+        """Spool the listing, so that memory stays flat and order is that of the paths."""
+        self.captured_at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        ignored = 0
+        for item in self.source.list(self.resolved):
+            if isinstance(item, Problem):
+                self.problems.append(item)
+            elif self.request.ignore and matches_any(item.path, self.request.ignore):
+                ignored += 1
+            else:
+                self.spool.add(item)
+        if ignored:
+            what = f"{ignored} files left out by --ignore"
+            self.problems.append(Problem(code="left-out", what=what, severity="note"))
+        if not len(self.spool):
+            raise EmptySourceError(
+                f"{self.resolved.place} has no files" + (" but ignored ones" if ignored else ""),
+                hint="check the reference; an empty place cannot be compared with anything",
+            )
+
+    def decisions(self) -> Iterator[tuple[Entry, Decision, File | None, File | None]]:
+        """Every listed file with its decision, in path order; asked for twice, answered alike."""
+        before = PathJoin(
+            iter(()) if self.before is None else self.store.trees.files(self.before[1])
+        )
+        other = PathJoin(iter(()) if self.other is None else self.store.trees.files(self.other))
+        for entry in self.spool:
+            known = before.find(entry.path)
+            asks = other.find(entry.path)
+            wanted = _wanted(asks)
+            yield entry, decide(self.request, entry, known, wanted, self.number), known, asks
+
+    def read(self, progress: Progress | None) -> None:
+        """Read what must be read, journaling results as they come."""
+        files, size = 0, 0
+        largest = 0
+        for task in self._tasks():
+            files += 1
+            size += 0 if task.headers_only else task.entry.size
+            largest = max(largest, task.entry.size)
+        if progress is not None:
+            progress.plan(files, size)
+        if not files:
+            return
+        log.debug("reading %d files, %d bytes", files, size)
+        worker = Worker(self.source, self.resolved, progress.bytes if progress else None)
+        forked = self.source.local and files >= _FORK_FROM and size / files <= _FORK_SIZE
+        batch: list[Measurement] = []
+        written = time.monotonic()
+        results = run_tasks(self._tasks(), worker, jobs=self.source.settings.jobs, processes=forked)
+        with closing(results):
+            try:
+                for measured in results:
+                    batch.append(measured)
+                    self.bytes_read += measured.bytes_read
+                    if progress is not None:
+                        progress.done(measured)
+                    now = time.monotonic()
+                    if len(batch) >= _BATCH_RESULTS or now - written > _BATCH_SECONDS:
+                        self._keep(batch)
+                        written = now
+            finally:
+                self._keep(batch)
+
+    def _tasks(self) -> Iterator[Task]:
+        for entry, decision, _, asks in self.decisions():
+            if decision.action not in {"read", "headers"} or self._is_journaled(entry):
+                continue
+            yield Task(
+                entry=entry,
+                headers_only=decision.action == "headers",
+                algorithms=_wanted(asks) & _COMPUTABLE,
+                layouts=_layouts(asks),
+            )
+
+    def _is_journaled(self, entry: Entry) -> bool:
+        found = self.journaled.get(entry.path)
+        return found is not None and found[0] == _token(entry)
+
+    def _keep(self, batch: list[Measurement]) -> None:
+        if not batch:
+            return
+        rows: list[tuple[str, str, bytes]] = []
+        with self.store.transaction():
+            for measured in batch:
+                kept = keep_measurement(self.store, measured)
+                entry = self.spool.get(measured.path)
+                assert entry is not None
+                token = _token(entry)
+                self.journaled[measured.path] = (token, kept)
+                # A failure is not kept over a restart: it may be gone by then.
+                if entry.identity and measured.problem is None:
+                    rows.append((measured.path, token, msgspec.msgpack.encode(kept)))
+            self.journal.append(rows)
+        batch.clear()
+
+    def finish(self, *, tool: str, signer: Signer | None) -> Taken:
+        """Assemble the record, sign it, and store everything in one transaction."""
+        with self.store.transaction():
+            assembly = Assembly(self.store, self.before[0] if self.before else None)
+            for entry, decision, known, _ in self.decisions():
+                found = self.journaled.get(entry.path) if self._is_journaled(entry) else None
+                assembly.add(entry, decision, known, found[1] if found else None)
+            record = assembly.record(
+                self.request,
+                self.resolved,
+                captured_at=self.captured_at,
+                tool=tool,
+                problems=self.problems,
+            )
+            data = canonical.encode(record)
+            digest = Digest("sha256:" + canonical.sha256_hex(data))
+            bundle, signed_by = _sign(record, digest, signer)
+            self.store.snapshots.add(data, bundle)
+            self.journal.clear()
+        self.spool.close()
+        return Taken(
+            result=self._result(record, digest, signed_by),
+            exit_code=_exit_code(record),
+            resumed=assembly.resumed,
+            record=record,
+        )
+
+    def _result(self, record: Snapshot, digest: Digest, signed_by: list[str]) -> SnapshotResult:
+        return SnapshotResult(
+            snapshot=digest,
+            manifest=record.manifest,
+            complete=record.complete,
+            name=record.name,
+            source=record.source,
+            requested=record.requested,
+            revision=record.revision,
+            captured_at=record.captured_at,
+            files=record.files,
+            bytes=record.bytes,
+            bytes_read=self.bytes_read,
+            requests=self.source.requests,
+            evidence=record.evidence,
+            signed_by=signed_by,
+            problems=record.problems,
+            seconds=0.0,
+        )
+
+
+_COMPUTABLE: Final = frozenset({"md5", "sha1", "sha512", "crc64nvme", "crc32", "crc32c"})
+
+
+def _wanted(asks: File | None) -> frozenset[str]:
+    """Algorithms the other side holds while it has no sha256 of this file."""
+    if asks is None or asks.sha256 is not None:
+        return frozenset()
+    composite = {"sha256-composite"} if _layouts(asks) else set()
+    return frozenset(asks.seen.digests.keys() & (_COMPUTABLE | composite))
+
+
+def _layouts(asks: File | None) -> tuple[ChunkLayout, ...]:
+    """The chunk layout that lets an S3 composite of the other side be recomputed here."""
+    if asks is None or asks.sha256 is not None or "sha256-composite" not in asks.seen.digests:
+        return ()
+    size = (asks.seen.hints.get("composite") or {}).get("partSize")
+    return (
+        (ChunkLayout(algorithm="sha256", size=size),) if isinstance(size, int) and size > 0 else ()
+    )
+
+
+def _token(entry: Entry) -> str:
+    return canonical.encode([entry.size, entry.identity]).decode()
+
+
+def _sign(
+    record: Snapshot, digest: Digest, signer: Signer | None
+) -> tuple[bytes | None, list[str]]:
+    if signer is None:
+        return None, []
+    from manifestd.workflows.sign import sign_snapshot, signer_name
+
+    return sign_snapshot(record, digest, signer), [signer_name(signer)]
+
+
+def _exit_code(record: Snapshot) -> int:
+    if any(problem.severity == "mismatch" for problem in record.problems):
+        return 4
+    return 0 if record.complete else 3
