@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+Prompt = Callable[[], str]
+"""Asks a person for a passphrase, without echo."""
+
+Action = Literal["snapshot", "approve", "tag"]
+"""What a key may be trusted for."""
 
 
 class Signer(ABC):
     """A private key somewhere. Made from a key URI; never shows the key.
+
+    Args:
+        uri: The key URI, scheme included (only ``file`` does without).
+        prompt: Asks for a passphrase; None when nobody can be asked.
 
     Attributes:
         scheme: The key URI scheme it serves (``file``, ``awskms``).
     """
 
     scheme: ClassVar[str]
+
+    @abstractmethod
+    def __init__(self, uri: str, *, prompt: Prompt | None = None) -> None: ...
 
     @abstractmethod
     def sign(self, data: bytes) -> bytes:
