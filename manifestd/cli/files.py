@@ -1,0 +1,41 @@
+"""``files``: every file of a snapshot with its digest and how it is known."""
+
+from __future__ import annotations
+
+import click
+
+from manifestd.cli.context import Context
+from manifestd.cli.output import emit, emit_json, table
+
+
+@click.command(epilog="Example: manifestd files s3://models/gpt2/. Exit codes: 0, 2, 3, 4.")
+@click.argument("reference")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.pass_obj
+def files(context: Context, reference: str, form: str) -> int:
+    """List the files of a snapshot."""
+    from manifestd.model.files import FileEntry, Files
+
+    with context.open_store() as store:
+        digest = store.snapshots.resolve(reference)
+        found = list(store.trees.files(store.snapshots.load(digest)))
+    if form == "json":
+        entries = [
+            FileEntry(
+                path=file.path,
+                size=file.size,
+                role=file.seen.role,
+                digests=file.digests(),
+                evidence=dict(file.seen.evidence),
+                identity=dict(file.seen.identity),
+            )
+            for file in found
+        ]
+        emit_json(Files(snapshot=digest, files=entries))
+        return 0
+    lines = [
+        (file.sha256 or "unknown", file.grade(), str(file.size), file.seen.role, file.path)
+        for file in found
+    ]
+    emit(table(lines, ("SHA256", "EVIDENCE", "BYTES", "ROLE", "PATH")))
+    return 0

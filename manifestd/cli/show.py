@@ -1,0 +1,56 @@
+"""``show``: one snapshot's record, how it is known and who signed it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+
+from manifestd.cli.context import Context
+from manifestd.cli.output import emit, emit_json, table
+from manifestd.display import printable, size_text
+
+
+@click.command(epilog="Example: manifestd show hf://openai-community/gpt2. Exit codes: 0, 2, 3, 4.")
+@click.argument("reference")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.pass_obj
+def show(context: Context, reference: str, form: str) -> int:
+    """Show one snapshot: what, where, when, how it is known, who signed."""
+    from manifestd.workflows.sign import signature_of
+
+    with context.open_store() as store:
+        digest = store.snapshots.resolve(reference)
+        record = store.snapshots.load(digest)
+        state, signers = signature_of(store, digest, record, context.trust())
+    if form == "json":
+        document: dict[str, Any] = msgspec.to_builtins(record)
+        document |= {"snapshot": digest, "signature": state, "signedBy": signers}
+        emit_json(document)
+        return 0
+    counts = [
+        f"{count} {grade}" for grade, count in msgspec.to_builtins(record.evidence).items() if count
+    ]
+    revision = f" -> {record.revision}" if record.revision else ""
+    rows = [
+        ("snapshot", digest),
+        ("manifest", record.manifest or "none (a file's sha256 is unknown)"),
+        ("name", record.name),
+        ("source", record.source),
+        ("revision", f"{record.requested or '-'}{revision}"),
+        ("captured", record.captured_at),
+        ("files", f"{record.files} ({size_text(record.bytes)})"),
+        ("complete", "yes" if record.complete else "NO"),
+        ("evidence", ", ".join(counts)),
+        ("read", record.selection.read),
+        ("ignored", ", ".join(record.selection.ignore) or "nothing"),
+        ("signature", f"{state}" + (f" ({', '.join(signers)})" if signers else "")),
+        ("taken by", record.tool),
+    ]
+    rows += [(f"  {key}", str(value)) for key, value in sorted(record.facts.items())]
+    emit(table(rows))
+    for problem in record.problems:
+        where = f"{printable(problem.path)}: " if problem.path is not None else ""
+        emit(f"{problem.severity}: {where}{printable(problem.what)}\n")
+    return 0
