@@ -11,15 +11,13 @@ from pathlib import Path
 
 import click
 
-from manifestd.cli.context import Context
 from manifestd.cli.output import emit
 from manifestd.errors import UsageError
 
 
 @click.command(epilog="Exit codes: 0 the demo went as it should, 70 it did not.")
 @click.argument("directory", required=False, type=click.Path(path_type=Path, file_okay=False))
-@click.pass_obj
-def demo(context: Context, directory: Path | None) -> int:
+def demo(directory: Path | None) -> int:
     """See the main job: snapshot both sides of two models, compare, verify.
 
     A Hub and an S3 server are started on loopback with two small models: one
@@ -94,7 +92,7 @@ class _Demo:
         self.stack.enter_context(
             _environment(
                 HF_ENDPOINT=hub.endpoint,
-                HF_HUB_DISABLE_IMPLICIT_TOKEN="1",
+                HF_HUB_DISABLE_IMPLICIT_TOKEN="1",  # noqa: S106  (a switch)
                 AWS_ENDPOINT_URL_S3=bucket.endpoint,
                 AWS_ACCESS_KEY_ID="demo",
                 AWS_SECRET_ACCESS_KEY="demo",  # noqa: S106  (moto checks none)
