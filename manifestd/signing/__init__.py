@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from manifestd.errors import UsageError
 from manifestd.plugins import Family
-from manifestd.signing.base import Prompt, Signer
+from manifestd.signing.base import Passphrase, Signer
 
 SIGNERS: Family[Signer] = Family("signing", {"file": "manifestd.signing.file:FileSigner"})
 
 
-def open_signer(uri: str, *, prompt: Prompt | None = None) -> Signer:
+def signer_for(uri: str, *, passphrase: Passphrase | None = None) -> Signer:
     """The signer for a key URI; text without a scheme is the path of a key file.
 
     Args:
         uri: ``keys/manifestd.pem``, ``file:///abs/key.pem``, ``awskms:///alias/NAME``.
-        prompt: Asks a person for the passphrase of an encrypted key; None when nobody is there.
+        passphrase: Gives the passphrase of an encrypted key; None when nobody can be asked.
 
     Raises:
         UsageError: No signer serves this scheme, or the key cannot be used as it is.
@@ -33,4 +33,4 @@ def open_signer(uri: str, *, prompt: Prompt | None = None) -> Signer:
             f"no signer for keys of the kind {scheme[:40]!r}",
             hint="known are " + ", ".join(f"{name}:///…" for name in SIGNERS.names()),
         )
-    return SIGNERS.load(scheme)(uri, prompt=prompt)
+    return SIGNERS.load(scheme)(uri, passphrase=passphrase)

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
-Prompt = Callable[[], str]
-"""Asks a person for a passphrase, without echo."""
+Passphrase = Callable[[], bytes | None]
+"""Gives the passphrase of an encrypted key, asking a person if need be; None: nobody is there."""
 
 Action = Literal["snapshot", "approve", "tag"]
 """What a key may be trusted for."""
@@ -18,7 +18,7 @@ class Signer(ABC):
 
     Args:
         uri: The key URI, scheme included (only ``file`` does without).
-        prompt: Asks for a passphrase; None when nobody can be asked.
+        passphrase: Gives the passphrase of an encrypted key; None when nobody can be asked.
 
     Attributes:
         scheme: The key URI scheme it serves (``file``, ``awskms``).
@@ -27,7 +27,7 @@ class Signer(ABC):
     scheme: ClassVar[str]
 
     @abstractmethod
-    def __init__(self, uri: str, *, prompt: Prompt | None = None) -> None: ...
+    def __init__(self, uri: str, *, passphrase: Passphrase | None = None) -> None: ...
 
     @abstractmethod
     def sign(self, data: bytes) -> bytes:

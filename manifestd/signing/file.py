@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from manifestd.errors import MalformedError, UsageError
-from manifestd.signing.base import Prompt, Signer
+from manifestd.signing.base import Passphrase, Signer
 from manifestd.signing.public import MAX_PEM, Algorithm, PublicKey, curve_hash, public_key_of
 
 PASSPHRASE_VARIABLE: Final = "MANIFESTD_KEY_PASSPHRASE"  # noqa: S105  (a name, not a value)
@@ -33,7 +33,7 @@ class FileSigner(Signer):
 
     Args:
         uri: ``file:///abs/key.pem`` or a path.
-        prompt: Asks for the passphrase when the environment does not have it.
+        passphrase: Gives the passphrase when the environment does not have it.
 
     Raises:
         UsageError: No such file, others can read it, the passphrase is missing or
@@ -42,9 +42,9 @@ class FileSigner(Signer):
 
     scheme: ClassVar[str] = "file"
 
-    def __init__(self, uri: str, *, prompt: Prompt | None = None) -> None:
+    def __init__(self, uri: str, *, passphrase: Passphrase | None = None) -> None:
         self._path = _path_of(uri)
-        self._key = _load(_read_private(self._path), self._path, prompt)
+        self._key = _load(_read_private(self._path), self._path, passphrase)
         try:
             self._public = public_key_of(self._key.public_key())
         except MalformedError as error:
@@ -143,12 +143,12 @@ def _check_private(status: os.stat_result, path: Path) -> None:
         )
 
 
-def _load(data: bytes, path: Path, prompt: Prompt | None) -> _PrivateKey:
+def _load(data: bytes, path: Path, passphrase: Passphrase | None) -> _PrivateKey:
     try:
         key = serialization.load_pem_private_key(data, None)
     except TypeError:
         # The library's way to say that the key is encrypted.
-        key = _load_encrypted(data, path, prompt)
+        key = _load_encrypted(data, path, passphrase)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise UsageError(f"{path} is not a private key in PEM form") from error
     if isinstance(key, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
@@ -159,17 +159,16 @@ def _load(data: bytes, path: Path, prompt: Prompt | None) -> _PrivateKey:
     )
 
 
-def _load_encrypted(data: bytes, path: Path, prompt: Prompt | None) -> PrivateKeyTypes:
-    passphrase = os.environ.get(PASSPHRASE_VARIABLE)
-    if passphrase is None:
-        if prompt is None:
-            raise UsageError(
-                f"the key in {path} is encrypted and there is no passphrase",
-                hint=f"set {PASSPHRASE_VARIABLE}, or run it on a terminal",
-            )
-        passphrase = prompt()
+def _load_encrypted(data: bytes, path: Path, ask: Passphrase | None) -> PrivateKeyTypes:
+    from_environment = os.environ.get(PASSPHRASE_VARIABLE)
+    passphrase = from_environment.encode() if from_environment else (ask() if ask else None)
+    if not passphrase:
+        raise UsageError(
+            f"the key in {path} is encrypted and there is no passphrase",
+            hint=f"set {PASSPHRASE_VARIABLE}, or run it on a terminal",
+        )
     try:
-        return serialization.load_pem_private_key(data, passphrase.encode())
+        return serialization.load_pem_private_key(data, passphrase)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise UsageError(f"the passphrase does not open the key in {path}") from error
 

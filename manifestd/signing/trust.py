@@ -7,9 +7,10 @@ from datetime import datetime
 
 import msgspec
 
-from manifestd.errors import UntrustedError
+from manifestd.errors import ConfigError, MalformedError, UntrustedError
 from manifestd.signing.base import Action
-from manifestd.signing.public import PublicKey
+from manifestd.signing.entry import TrustSource
+from manifestd.signing.public import MAX_PEM, PublicKey, read_public_key
 
 
 class TrustedKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +74,54 @@ class Trust(msgspec.Struct, frozen=True):
             why="; ".join(objections) or "it stands in no [[trust]] entry of the configuration",
             facts={"keyId": key.key_id, "person": person, "action": action},
         )
+
+
+def load_trust(source: TrustSource) -> Trust:
+    """Read the keys that the configuration trusts.
+
+    Raises:
+        ConfigError: A key cannot be read, is not a public key, or is said to be
+            that of two persons; the message names the entry.
+    """
+    entries: list[TrustedKey] = []
+    for number, entry in enumerate(source.trust):
+        where = f"trust[{number}].key"
+        key = _read_key(source, entry.key, where)
+        twin = next((known for known in entries if known.key.pem == key.pem), None)
+        if twin is not None and twin.person != entry.person:
+            raise ConfigError(
+                f"{source.label}: {where}: the key of {twin.person!r} stands here for"
+                f" {entry.person!r} too",
+                why="a key speaks for one person",
+                facts={"key": where},
+            )
+        entries.append(
+            TrustedKey(
+                key=key,
+                person=entry.person,
+                groups=entry.groups,
+                may=entry.may,
+                from_=entry.from_,
+                until=entry.until,
+            )
+        )
+    return Trust(entries)
+
+
+def _read_key(source: TrustSource, text: str, where: str) -> PublicKey:
+    path = source.resolve(text)
+    facts = {"key": where, "path": str(path)}
+    try:
+        with path.open("rb") as file:
+            return read_public_key(file.read(MAX_PEM + 1))
+    except OSError as error:
+        raise ConfigError(
+            f"{source.label}: {where}: {path} cannot be read: {error.strerror}", facts=facts
+        ) from error
+    except MalformedError as error:
+        raise ConfigError(
+            f"{source.label}: {where}: {path}: {error.what}", hint=error.hint, facts=facts
+        ) from error
 
 
 def _objection(entry: TrustedKey, action: Action, at: datetime) -> str | None:

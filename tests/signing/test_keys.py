@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]
 
 from manifestd.errors import MalformedError, UsageError
-from manifestd.signing import open_signer
+from manifestd.signing import signer_for
 from manifestd.signing.file import PASSPHRASE_VARIABLE, FileSigner, new_key
 from manifestd.signing.public import Algorithm, read_public_key
 from tests.signing.conftest import public, signer
@@ -91,11 +91,11 @@ def test_an_encrypted_key_opens_with_its_passphrase_from_a_prompt_or_the_environ
     path = tmp_path / "k.pem"
     key = new_key(path, passphrase="correct horse")
     assert path.read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n")
-    assert FileSigner(str(path), prompt=lambda: "correct horse").public_pem() == key.pem
+    assert FileSigner(str(path), passphrase=lambda: b"correct horse").public_pem() == key.pem
     with pytest.raises(UsageError, match="there is no passphrase"):
         FileSigner(str(path))
     with pytest.raises(UsageError, match="does not open"):
-        FileSigner(str(path), prompt=lambda: "wrong")
+        FileSigner(str(path), passphrase=lambda: b"wrong")
     monkeypatch.setenv(PASSPHRASE_VARIABLE, "correct horse")
     assert FileSigner(str(path)).public_pem() == key.pem
     monkeypatch.setenv(PASSPHRASE_VARIABLE, "wrong")
@@ -168,10 +168,10 @@ def test_a_private_key_is_no_public_key(keys: Path) -> None:
 
 def test_key_uris_name_files_by_path_or_by_file_url(keys: Path) -> None:
     expected = public(keys).pem
-    assert open_signer(str(keys / "p256.pem")).public_pem() == expected
-    assert open_signer(f"file://{keys}/p256.pem").public_pem() == expected
+    assert signer_for(str(keys / "p256.pem")).public_pem() == expected
+    assert signer_for(f"file://{keys}/p256.pem").public_pem() == expected
     with pytest.raises(UsageError, match="no signer for keys of the kind 'vault'") as caught:
-        open_signer("vault:///x")
+        signer_for("vault:///x")
     assert "file" in (caught.value.hint or "")
     with pytest.raises(UsageError, match="has no host"):
-        open_signer("file://host/x.pem")
+        signer_for("file://host/x.pem")

@@ -1,0 +1,194 @@
+"""The sections of ``manifestd.toml`` (contract, section 6): names, types and defaults, nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from manifestd.errors import ConfigError
+from manifestd.model.change import Result
+from manifestd.model.evidence import Grade
+from manifestd.model.snapshot import ReadMode
+from manifestd.signing.entry import Moment, TrustEntry
+
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+DEFAULT_STORE: Final = "snapshots/manifestd.db"
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all sections have in common: frozen, by keyword, no unknown keys."""
+
+
+class StoreSection(_Section, frozen=True, kw_only=True):
+    """``[store]``: where snapshots are kept, relative to the configuration file."""
+
+    path: Text = DEFAULT_STORE
+
+
+class SigningSection(_Section, frozen=True, kw_only=True):
+    """``[signing]``: the key that signs what this machine takes; None: unsigned, with a warning."""
+
+    key: Text | None = None
+
+
+class Defaults(_Section, frozen=True, kw_only=True):
+    """``[defaults]``: what holds for every model unless it says otherwise.
+
+    Attributes:
+        read: Which bytes a snapshot reads.
+        ignore: Globs of files to leave out; recorded in the snapshot.
+        sides: Side -> template of a reference, ``{name}`` being the model's. The first
+            side is the reference that the others are compared with.
+    """
+
+    read: ReadMode = "missing"
+    ignore: list[Text] = []
+    sides: dict[str, Text] = {}
+
+
+class Model(_Section, frozen=True, kw_only=True):
+    """``[[model]]``: one model to compare.
+
+    Attributes:
+        name: Its name, on the Hub usually.
+        sides: Sides that differ from ``defaults.sides``.
+        paths: Pairs (path or glob on the reference side, the same on the other sides).
+    """
+
+    name: Text
+    sides: dict[str, Text] = {}
+    paths: list[tuple[Text, Text]] = []
+
+
+class HubSelect(_Section, frozen=True, kw_only=True):
+    """Which models of the Hub: all conditions hold, at most ``limit`` of them."""
+
+    author: Text | None = None
+    search: Text | None = None
+    tags: list[Text] = []
+    collection: Text | None = None
+    limit: Positive | None = None
+
+
+class Select(_Section, frozen=True, kw_only=True):
+    """``[[select]]``: models that are found rather than listed."""
+
+    hf: HubSelect
+
+
+class Waiver(_Section, frozen=True, kw_only=True):
+    """``[[policy.waiver]]``: one rule, off for one model, by somebody, for a reason, for a time.
+
+    Attributes:
+        model: The model's name.
+        rule: The policy rule's key.
+        path: The file it is about; None: the whole model.
+        owner: Who answers for it.
+        reason: Why.
+        expires: Last moment; a bare date is the end of that day, UTC.
+    """
+
+    model: Text
+    rule: Text
+    path: Text | None = None
+    owner: Text
+    reason: Text
+    expires: Moment
+
+
+class Policy(_Section, frozen=True, kw_only=True):
+    """``[policy]``: what every snapshot must be like. Empty lists demand nothing.
+
+    Attributes:
+        min_evidence: The weakest evidence that counts.
+        licenses: Licence identifiers that are allowed.
+        required: Globs of which each must match a file; ``|`` separates alternatives.
+        forbidden: Globs that no file may match.
+        waiver: Exceptions.
+    """
+
+    min_evidence: Grade | None = None
+    licenses: list[Text] = []
+    required: list[Text] = []
+    forbidden: list[Text] = []
+    waiver: list[Waiver] = []
+
+
+class Quorum(_Section, frozen=True, kw_only=True):
+    """``count`` distinct people of ``group``; None: of any."""
+
+    count: Positive
+    group: Text | None = None
+
+
+class TagRule(_Section, frozen=True, kw_only=True):
+    """``[[tags]]``: what holds for tags whose ``NAME:TAG`` matches ``pattern``.
+
+    Attributes:
+        pattern: Glob over ``NAME:TAG``.
+        immutable: Once set, never moved.
+        approvals: Quorums that must hold before it moves.
+        exclude_author: Who took the snapshot does not count.
+    """
+
+    pattern: Text
+    immutable: bool = False
+    approvals: list[Quorum] = []
+    exclude_author: bool = False
+
+
+class Notify(_Section, frozen=True, kw_only=True):
+    """``[[notify]]``: whom to tell of which results.
+
+    Attributes:
+        url: An Apprise URL; ``${VARIABLE}`` stands for a variable of the environment.
+        on: Results to tell of.
+    """
+
+    url: Text
+    on: list[Result] = msgspec.field(default_factory=lambda: ["fail", "unknown", "error"])
+
+    def expanded_url(self, environ: Mapping[str, str]) -> str:
+        """The URL with its variables filled in; a secret from here on.
+
+        Raises:
+            ConfigError: A variable is not set. The message has the name, never the URL.
+        """
+
+        def value(match: re.Match[str]) -> str:
+            name = match.group(1)
+            if not environ.get(name):
+                raise ConfigError(
+                    f"the notify URL needs the variable {name}, which is not set",
+                    facts={"variable": name},
+                )
+            return environ[name]
+
+        return _VARIABLE.sub(value, self.url)
+
+
+class Sections(_Section, frozen=True, kw_only=True):
+    """The whole file."""
+
+    store: StoreSection = StoreSection()
+    signing: SigningSection = SigningSection()
+    trust: list[TrustEntry] = []
+    defaults: Defaults = Defaults()
+    model: list[Model] = []
+    select: list[Select] = []
+    policy: Policy = Policy()
+    tags: list[TagRule] = []
+    notify: list[Notify] = []
+
+
+Kind = Literal["start", "end"]
+
+DAYS: Final[dict[str, Kind]] = {"from": "start", "until": "end", "expires": "end"}
+"""Keys that hold moments, and which end of the day a bare date there means."""
