@@ -10,5 +10,10 @@ REPORTS: Family[Report] = Family(
     {
         "text": "manifestd.reports.text:TextReport",
         "json": "manifestd.reports.json:JsonReport",
+        "markdown": "manifestd.reports.markdown:MarkdownReport",
+        "html": "manifestd.reports.html:HtmlReport",
+        "junit": "manifestd.reports.junit:JunitReport",
+        "sarif": "manifestd.reports.sarif:SarifReport",
+        "csv": "manifestd.reports.csv:CsvReport",
     },
 )

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import msgspec
 
-from manifestd.model.change import Diff
+from manifestd.model.change import Diff, FileDiff
 
 
 class ReportOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,3 +38,10 @@ class Report(ABC):
     @abstractmethod
     def diff(self, diff: Diff, options: ReportOptions) -> str:
         """The diff as text ending in one newline. Paths in it are hostile input."""
+
+
+def listed(diff: Diff, options: ReportOptions) -> list[FileDiff]:
+    """The files to show, in path order."""
+    if not options.changes_only:
+        return diff.files
+    return [file for file in diff.files if file.verdict != "identical"]

@@ -1,0 +1,115 @@
+"""Names from outside, made harmless for each medium. Every report passes every text through here."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+MAX_CELL: Final = 300
+"""Characters of a name or value shown in a table cell; the JSON report has all of it."""
+
+# What Markdown, or GitHub on top of it, would act on, as numeric character references.
+_MARKDOWN: Final = {ord(char): f"&#{ord(char)};" for char in "\\`*_{}[]()<>#+!|~&@:$^=\"'"}
+
+
+def visible(text: str) -> str:
+    r"""Return ``text`` on one line with nothing in it that acts, hides or misleads.
+
+    Control, format (bidi, zero width), unassigned and separator characters become
+    ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``; a backslash is doubled, so that two names never
+    look alike. Text that is not in normal form C has all its non-ASCII characters escaped:
+    else ``é`` in one piece and in two would look the same. The result is legal in XML.
+
+    Example:
+        >>> visible("weights\x1b[31m.bin"), visible("e\u0301t\u00e9")
+        ('weights\\x1b[31m.bin', 'e\\u0301t\\u00e9')
+    """
+    if text.isprintable() and "\\" not in text and (text.isascii() or _composed(text)):
+        return text
+    ascii_only = not text.isascii() and not _composed(text)
+    return "".join(
+        _escaped(char) if not char.isprintable() or (ascii_only and char > "\x7f") else char
+        for char in text.replace("\\", "\\\\")
+    )
+
+
+def shorten(text: str, limit: int = MAX_CELL) -> str:
+    """Cut the middle out of a long text, keeping more of its beginning than of its end."""
+    if len(text) <= limit:
+        return text
+    tail = limit // 3
+    return f"{text[: limit - tail - 1]}…{text[-tail:]}"
+
+
+def html(text: str) -> str:
+    """For HTML and XML text and quoted attributes."""
+    text = visible(text)
+    for char, reference in (
+        ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&#39;"),
+    ):  # fmt: skip
+        text = text.replace(char, reference)
+    return text
+
+
+def markdown(text: str) -> str:
+    """For a sentence or a table cell in Markdown: nothing in it is markup, a link or a mention."""
+    return shorten(visible(text)).translate(_MARKDOWN)
+
+
+def markdown_name(text: str) -> str:
+    """For a name in Markdown: a code span where that is safe, else references in ``<code>``.
+
+    In a table a pipe ends the cell even inside a code span, and a backtick ends the span.
+    """
+    text = shorten(visible(text))
+    if not text or {"`", "|"} & set(text) or text != text.strip():
+        return f"<code>{text.translate(_MARKDOWN).replace(' ', '&#32;')}</code>"
+    return f"`{text}`"
+
+
+def csv_cell(text: str) -> str:
+    """For a CSV cell that may end up in a spreadsheet: never read as a formula."""
+    text = visible(text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "'")) else text
+
+
+def json_text(text: str) -> str:
+    r"""JSON text with characters that act on a terminal spelled as ``\uNNNN``.
+
+    Outside ASCII such characters occur only inside strings, so the value stays the same.
+    """
+    if text.isascii():
+        return text
+    return "".join(
+        char if char.isprintable() or char <= "\x7f" else _surrogates(char) for char in text
+    )
+
+
+def uri(path: str) -> str:
+    """A relative URI reference for a path: nothing in it is a scheme, a root or a step up."""
+    from urllib.parse import quote  # noqa: PLC0415  (only SARIF needs it)
+
+    segments = [quote(part, safe="") for part in path.split("/")]
+    fixed = [part.replace(".", "%2E") if part in {".", ".."} else part for part in segments]
+    if fixed[0] == "" and len(fixed) > 1:
+        return "%2F" + "/".join(fixed[1:])
+    return "/".join(fixed)
+
+
+def _composed(text: str) -> bool:
+    return unicodedata.is_normalized("NFC", text)
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _surrogates(char: str) -> str:
+    code = ord(char)
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"

@@ -1,0 +1,114 @@
+"""For code scanning: SARIF 2.1.0 (OASIS), one result for each file that is not identical."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from manifestd import canonical
+from manifestd._version import __version__
+from manifestd.model.change import Diff, FileDiff
+from manifestd.reports.base import Report, ReportOptions
+from manifestd.reports.escape import json_text, uri, visible
+from manifestd.reports.telling import based, headline, outcomes, placed, title, told
+
+_SCHEMA: Final = (
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+)
+
+_RULES: Final = {
+    "different": "The file's bytes differ between the two sides.",
+    "leftOnly": "The file is missing on the right side.",
+    "rightOnly": "The file is only on the right side.",
+    "moved": "The same bytes are under another path.",
+    "unverifiable": "No digest that both sides have is strong enough to decide.",
+    "equivalent": "Other bytes, which no known reader can tell apart.",
+    "signature": "A side is not signed by a key that counts.",
+    "incomplete": "A side could not be listed or read completely.",
+    "finding": "Something else that the comparison found.",
+}
+_LEVELS: Final = {"fail": "error", "unknown": "warning", "pass": "note"}
+
+
+class SarifReport(Report):
+    """SARIF for GitHub code scanning and the like; fingerprints keep alerts apart over time."""
+
+    name: ClassVar[str] = "sarif"
+    media_type: ClassVar[str] = "application/sarif+json"
+
+    def diff(self, diff: Diff, options: ReportOptions) -> str:
+        """The log with one run. Identical files give no result."""
+        results = outcomes(diff)
+        found = [_of_finding(item) for item in diff.findings if item.get("path") is None]
+        found += [
+            _of_file(file, results[file.path], diff)
+            for file in diff.files
+            if file.verdict != "identical"
+        ]
+        document = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [_run(diff, found)]}
+        data = msgspec.json.format(msgspec.json.encode(document), indent=1)
+        return json_text(data.decode()) + "\n"
+
+
+def _run(diff: Diff, results: list[dict[str, Any]]) -> dict[str, Any]:
+    rules = [
+        {"id": name, "shortDescription": {"text": text}, "name": name}
+        for name, text in _RULES.items()
+    ]
+    driver = {"name": "manifestd", "version": __version__, "rules": rules}
+    return {
+        "tool": {"driver": driver},
+        "automationDetails": {"id": f"manifestd-diff/{uri(title(diff))}"},
+        "invocations": [{"executionSuccessful": diff.result != "error"}],
+        "columnKind": "unicodeCodePoints",
+        "properties": {
+            "summary": visible(headline(diff)),
+            "verdict": diff.verdict,
+            "result": diff.result,
+            "left": _side(diff, "left"),
+            "right": _side(diff, "right"),
+            "notes": [visible(note) for note in diff.notes],
+        },
+        "results": results,
+    }
+
+
+def _side(diff: Diff, name: str) -> dict[str, Any]:
+    side = diff.left if name == "left" else diff.right
+    return {
+        "source": visible(placed(side)),
+        "snapshot": side.snapshot,
+        "manifest": side.manifest,
+        "signature": side.signature,
+    }
+
+
+def _of_file(file: FileDiff, result: str, diff: Diff) -> dict[str, Any]:
+    identity = [title(diff), file.path, file.verdict]
+    identity += [side.digests.get("sha256", "") if side else "" for side in (file.left, file.right)]
+    text = f"{visible(file.path)}: {visible(told(file))}"
+    if file.hint:
+        text += f". {visible(file.hint)}"
+    return {
+        "ruleId": file.verdict,
+        "ruleIndex": list(_RULES).index(file.verdict),
+        "level": _LEVELS[result],
+        "message": {"text": text},
+        "locations": [
+            {"physicalLocation": {"artifactLocation": {"uri": uri(file.path)}}},
+        ],
+        "partialFingerprints": {"manifestdDiff/v1": canonical.digest_of(identity)[7:]},
+        "properties": {"impact": file.impact, "role": file.role, "knownBy": based(file)},
+    }
+
+
+def _of_finding(finding: dict[str, Any]) -> dict[str, Any]:
+    rule = str(finding.get("rule"))
+    rule = rule if rule in _RULES else "finding"
+    return {
+        "ruleId": rule,
+        "ruleIndex": list(_RULES).index(rule),
+        "level": _LEVELS.get(str(finding.get("result")), "warning"),
+        "message": {"text": visible(str(finding.get("what")))},
+    }

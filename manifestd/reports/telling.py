@@ -1,0 +1,206 @@
+"""What a diff says in words: the headline, what matters first, a line for each file.
+
+Texts from here are not escaped yet: each report escapes them for its medium.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from manifestd.display import size_text
+from manifestd.model.change import IMPACTS, Change, Diff, FileDiff, Side, TensorDiff, Verdict
+from manifestd.reports.escape import shorten
+
+WORDS: Final[dict[Verdict, str]] = {
+    "different": "different",
+    "leftOnly": "only left",
+    "rightOnly": "only right",
+    "moved": "moved",
+    "unverifiable": "not decided",
+    "equivalent": "equivalent",
+    "identical": "identical",
+}
+"""How verdicts are spelled for people, worst first."""
+
+RESULTS: Final = {"pass": "PASS", "fail": "FAIL", "unknown": "UNKNOWN", "error": "ERROR"}
+
+_WORST: Final = tuple(WORDS)
+_HIGHLIGHTS: Final = 3
+_VALUE: Final = 80
+
+
+def headline(diff: Diff) -> str:
+    """The verdict in one line: ``different: 1 file differs, 1 is only on the left; 9 identical``."""
+    counts = diff.counts
+    parts = [
+        _plural(counts.different, "file differs", "files differ"),
+        _plural(counts.left_only, "is missing on the right", "are missing on the right"),
+        _plural(counts.right_only, "is only on the right", "are only on the right"),
+        _plural(counts.unverifiable, "cannot be decided", "cannot be decided"),
+        _plural(counts.moved, "moved", "moved"),
+        _plural(counts.equivalent, "is equivalent", "are equivalent"),
+    ]
+    said = [part for part in parts if part]
+    same = _plural(counts.identical, "file is identical", "files are identical")
+    if not said:
+        return f"{diff.verdict}: {same or 'nothing was compared'}"
+    return f"{diff.verdict}: " + ", ".join(said) + (f"; {same}" if same else "")
+
+
+def highlights(diff: Diff) -> list[tuple[str | None, str]]:
+    """The two or three things that matter most: (path or None, sentence)."""
+    found: list[tuple[str | None, str]] = [
+        (None, str(finding.get("what", "")))
+        for finding in diff.findings
+        if finding.get("path") is None and finding.get("result") != "pass"
+    ]
+    ranked = sorted((f for f in diff.files if f.verdict != "identical"), key=_weight)
+    found += [(file.path, told(file)) for file in ranked]
+    if diff.weights.equal and any(f.role == "weights" and f.verdict != "moved" for f in ranked):
+        found.insert(0, (None, "the weights are the same tensors on both sides, in other files"))
+    return found[:_HIGHLIGHTS]
+
+
+def told(file: FileDiff) -> str:
+    """One file's story in one line: what explains it, else why it is so."""
+    if file.verdict == "moved":
+        return f"moved here from {file.moved_from}"
+    if file.verdict in {"leftOnly", "rightOnly"}:
+        side = file.left or file.right
+        where = "missing on the right" if file.verdict == "leftOnly" else "only on the right"
+        return f"{where} ({size_text(side.size)})" if side else where
+    parts = [file.summary or (tensors_told(file.tensors) if file.tensors else None)]
+    if file.changes and not file.tensors:
+        parts.append("; ".join(changed(change) for change in file.changes[:2]))
+    text = ": ".join(part for part in parts if part)
+    return text or file.reason or WORDS[file.verdict]
+
+
+def details(file: FileDiff, limit: int) -> list[str]:
+    """The single changes of a file, at most ``limit``, then how many there are besides."""
+    lines = [changed(change) for change in file.changes[:limit]]
+    rest = len(file.changes) - len(lines) + file.more_changes
+    if rest > 0:
+        lines.append(f"and {rest} more changes")
+    return lines
+
+
+def changed(change: Change) -> str:
+    """One change: ``/torch_dtype: "float16" -> "bfloat16" (behaviour)``."""
+    left, right = change.left, change.right
+    text = change.at
+    if left is not msgspec.UNSET and right is not msgspec.UNSET:
+        text += f": {_value(left)} -> {_value(right)}"
+    elif right is not msgspec.UNSET:
+        text += f": added {_value(right)}"
+    elif left is not msgspec.UNSET:
+        text += f": removed {_value(left)}"
+    if change.what:
+        text += f": {change.what}"
+    if change.impact and change.impact != "none":
+        text += f" ({change.impact}: {change.reason})" if change.reason else f" ({change.impact})"
+    return text
+
+
+def tensors_told(tensors: TensorDiff) -> str:
+    """``147 tensors the same, 1 changed (h.0.attn.c_attn.weight), metadata changed``."""
+    parts = [
+        f"{tensors.same} tensors the same" if tensors.same else "",
+        f"{tensors.unknown} tensors not comparable" if tensors.unknown else "",
+        _named(tensors.changed, "changed"),
+        _named(tensors.left_only, "only left"),
+        _named(tensors.right_only, "only right"),
+        "metadata changed" if tensors.metadata == "changed" else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def based(file: FileDiff) -> str:
+    """What the verdict rests on: ``sha256 measured/stored``."""
+    if file.basis is not None:
+        return f"{file.basis.algorithm} {file.basis.left}/{file.basis.right}"
+    side = file.left or file.right
+    return side.evidence if side else ""
+
+
+def placed(side: Side) -> str:
+    """Where a side is: source and revision."""
+    return f"{side.source}@{side.revision}" if side.revision else side.source
+
+
+def signed(side: Side) -> str:
+    """A side's signature in words; anything but a verified one is said loudly."""
+    if side.signature == "verified":
+        return "signed by " + (", ".join(side.signed_by) or "a trusted key")
+    return {
+        "untrusted": "SIGNED BY A KEY THAT DOES NOT COUNT HERE",
+        "unsigned": "NOT SIGNED",
+        "invalid": "SIGNATURE DOES NOT VERIFY",
+    }[side.signature]
+
+
+def title(diff: Diff) -> str:
+    """The model's name, for suites and headings."""
+    return diff.left.name or diff.right.name or diff.left.source
+
+
+def hints(files: Sequence[FileDiff]) -> list[str]:
+    """What to do next, each action once, at most three."""
+    return list(dict.fromkeys(file.hint for file in files if file.hint))[:3]
+
+
+def outcome(file: FileDiff, diff: Diff) -> str:
+    """One file's part in the result: ``pass``, ``fail`` or ``unknown``.
+
+    Findings of the comparison say where a demand (``--strict``, ``--min-impact``) decided.
+    """
+    decided = _decided(diff.findings).get(file.path)
+    if decided is not None:
+        return decided
+    if file.verdict == "unverifiable":
+        return "unknown"
+    return "pass" if file.verdict in {"identical", "equivalent"} else "fail"
+
+
+def outcomes(diff: Diff) -> dict[str, str]:
+    """:func:`outcome` of every listed file at once."""
+    decided = _decided(diff.findings)
+    plain = msgspec.structs.replace(diff, findings=[])
+    return {file.path: decided.get(file.path) or outcome(file, plain) for file in diff.files}
+
+
+def _decided(findings: list[dict[str, Any]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for finding in findings:
+        path, result = finding.get("path"), finding.get("result")
+        if isinstance(path, str) and isinstance(result, str) and found.get(path) != "fail":
+            found[path] = result
+    return found
+
+
+def _weight(file: FileDiff) -> tuple[int, int, int, bytes]:
+    """Most important first: impact, verdict, weights before others, path."""
+    return (
+        -IMPACTS.index(file.impact),
+        _WORST.index(file.verdict),
+        0 if file.role == "weights" else 1,
+        file.path.encode(),
+    )
+
+
+def _plural(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}" if count else ""
+
+
+def _named(names: list[str], what: str) -> str:
+    if not names:
+        return ""
+    shown = ", ".join(shorten(name, 60) for name in names[:3]) + (" …" if len(names) > 3 else "")
+    return f"{len(names)} {what} ({shown})"
+
+
+def _value(value: Any) -> str:
+    return shorten(msgspec.json.encode(value).decode(), _VALUE)

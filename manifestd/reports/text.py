@@ -1,0 +1,99 @@
+"""For a terminal: the verdict, what matters first, then the table of files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Final
+
+from manifestd.model.change import Diff, FileDiff, Side
+from manifestd.reports.base import Report, ReportOptions
+from manifestd.reports.escape import shorten, visible
+from manifestd.reports.telling import (
+    RESULTS,
+    WORDS,
+    based,
+    details,
+    headline,
+    highlights,
+    hints,
+    outcomes,
+    placed,
+    signed,
+    told,
+)
+
+_COLORS: Final = {"pass": "32", "fail": "31", "unknown": "33", "error": "31"}
+_DETAILS: Final = 5
+_ROWS: Final = 5000
+_LINE: Final = 400
+
+
+class TextReport(Report):
+    """What ``manifestd diff`` prints when nothing else is asked for. Identical files are counted."""
+
+    name: ClassVar[str] = "text"
+    media_type: ClassVar[str] = "text/plain"
+
+    def diff(self, diff: Diff, options: ReportOptions) -> str:
+        """The diff for people; names are escaped, colours only where they are wanted."""
+        return "\n".join(_lines(diff, options)) + "\n"
+
+
+def _lines(diff: Diff, options: ReportOptions) -> Iterator[str]:
+    verdict = f"{RESULTS[diff.result]}  {visible(headline(diff))}"
+    yield _paint(verdict, f"1;{_COLORS[diff.result]}", options)
+    yield ""
+    yield from _side("left ", diff.left)
+    yield from _side("right", diff.right)
+    notes = [_plain(note) for note in diff.notes]
+    first = highlights(diff)
+    if first:
+        yield ""
+        yield "What matters first:"
+        for number, (path, sentence) in enumerate(first, 1):
+            name = f"{visible(path)}: " if path is not None else ""
+            yield f"  {number}. {name}{_plain(sentence)}"
+    for note in notes:
+        yield f"Note: {note}"
+    files = [file for file in diff.files if file.verdict != "identical"]
+    if files:
+        yield ""
+        yield from _table(files, diff, options)
+    for hint in hints(files):
+        yield f"hint: {_plain(hint)}"
+
+
+def _side(label: str, side: Side) -> Iterator[str]:
+    complete = "" if side.complete else "  INCOMPLETE"
+    yield f"  {label}  {visible(placed(side))}"
+    yield f"         {side.snapshot[:19]}  {side.captured_at[:19]}Z  {visible(signed(side))}{complete}"
+
+
+def _table(files: list[FileDiff], diff: Diff, options: ReportOptions) -> Iterator[str]:
+    results = outcomes(diff)
+    rows = [(WORDS[file.verdict], file.impact, based(file)) for file in files]
+    header = ("VERDICT", "IMPACT", "KNOWN BY (LEFT/RIGHT)")
+    widths = [max(map(len, column)) for column in zip(header, *rows[:_ROWS], strict=True)]
+    yield _row(header, widths) + "FILE"
+    for file, row in zip(files[:_ROWS], rows, strict=False):
+        yield _paint(_row(row, widths), _COLORS[results[file.path]], options) + visible(file.path)
+        if file.changes:
+            yield from (f"    {_plain(line)}" for line in details(file, _DETAILS))
+            if file.summary:
+                yield f"    {_plain(file.summary)}"
+        else:
+            yield f"    {_plain(told(file))}"
+    if len(files) > _ROWS:
+        yield f"and {len(files) - _ROWS} more files; --format json lists them all"
+
+
+def _row(cells: tuple[str, ...], widths: list[int]) -> str:
+    return "".join(f"{visible(cell):<{width}}  " for cell, width in zip(cells, widths, strict=True))
+
+
+def _plain(text: str) -> str:
+    return shorten(visible(text), _LINE)
+
+
+def _paint(text: str, code: str, options: ReportOptions) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if options.color else text
