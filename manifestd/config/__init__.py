@@ -6,7 +6,6 @@ models, sides and templates fit together is judged where they are used.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from pathlib import Path
@@ -100,6 +99,8 @@ def parse_config(data: bytes, path: Path) -> Config:
     """
     if len(data) > MAX_SIZE:
         raise ConfigError(f"{path} is too large for a configuration")
+    import tomllib  # noqa: PLC0415  (0.01 s that a directory without configuration need not pay)
+
     try:
         document = tomllib.loads(data.decode())
     except UnicodeDecodeError as error:

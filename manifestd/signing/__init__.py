@@ -11,7 +11,13 @@ from manifestd.errors import UsageError
 from manifestd.plugins import Family
 from manifestd.signing.base import Passphrase, Signer
 
-SIGNERS: Family[Signer] = Family("signing", {"file": "manifestd.signing.file:FileSigner"})
+SIGNERS: Family[Signer] = Family(
+    "signing",
+    {
+        "file": "manifestd.signing.file:FileSigner",
+        "awskms": "manifestd.signing.awskms:KmsSigner",
+    },
+)
 
 
 def signer_for(uri: str, *, passphrase: Passphrase | None = None) -> Signer:

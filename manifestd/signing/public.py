@@ -12,6 +12,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from manifestd.errors import MalformedError
 from manifestd.signing.keyid import key_id, oms_hint
@@ -66,6 +67,19 @@ def read_public_key(pem: bytes) -> PublicKey:
     return public_key_of(_crypto_key(pem))
 
 
+def public_key_of_der(der: bytes) -> PublicKey:
+    """Read a public key from DER (SubjectPublicKeyInfo), as key services hand it out.
+
+    Raises:
+        MalformedError: Not such a key, or of a kind that is not supported.
+    """
+    try:
+        key = serialization.load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise MalformedError("not a public key in DER form") from error
+    return public_key_of(_supported(key))
+
+
 def public_key_of(key: CryptoKey) -> PublicKey:
     """Name a key of the cryptography library.
 
@@ -113,6 +127,10 @@ def _crypto_key(pem: bytes) -> CryptoKey:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise MalformedError("not a public key in PEM form") from error
+    return _supported(key)
+
+
+def _supported(key: PublicKeyTypes) -> CryptoKey:
     if isinstance(key, ed25519.Ed25519PublicKey):
         return key
     if isinstance(key, ec.EllipticCurvePublicKey):

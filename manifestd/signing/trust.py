@@ -38,7 +38,7 @@ class Trust(msgspec.Struct, frozen=True):
 
     entries: list[TrustedKey] = []
 
-    def keys(self) -> Iterator[PublicKey]:
+    def public_keys(self) -> Iterator[PublicKey]:
         """Each trusted key once, in the order of the configuration."""
         yield from {entry.key.key_id: entry.key for entry in self.entries}.values()
 

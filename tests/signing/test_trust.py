@@ -51,4 +51,4 @@ def test_a_key_in_two_entries_counts_by_either(keys: Path) -> None:
     assert trust.allows(key, "approve", NOON)
     assert trust.allows(key, "snapshot", NOON + timedelta(days=400))
     assert not trust.allows(key, "approve", NOON + timedelta(days=400))
-    assert list(trust.keys()) == [key]
+    assert list(trust.public_keys()) == [key]

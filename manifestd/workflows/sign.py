@@ -1,0 +1,161 @@
+"""Signing a snapshot, and judging the signatures a stored one has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from manifestd.errors import MalformedError, NotVerifiedError, UntrustedError
+from manifestd.model.change import SignatureState
+from manifestd.model.snapshot import Snapshot
+from manifestd.signing.base import Signer
+from manifestd.signing.dsse import open_bundle, sign_statement, verify_bundle
+from manifestd.signing.public import read_public_key
+from manifestd.signing.statement import check_snapshot_statement, snapshot_statement
+from manifestd.signing.trust import Trust
+from manifestd.store import Store
+
+_WORST_FIRST: Final[tuple[SignatureState, ...]] = ("invalid", "verified", "untrusted")
+
+
+class SignatureCheck(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What one signature of a snapshot is worth.
+
+    Attributes:
+        state: ``verified``: right, by a key that counted for snapshots at the time;
+            ``untrusted``: by a key that did not; ``invalid``: wrong, or about something else.
+        key_id: The key's id; as the bundle claims it, unless the state is ``verified``.
+        person: Who holds the key, by the trust configuration.
+        code: The error's code, when not verified.
+        why: The reason, when not verified.
+        hint: One action, when there is one.
+    """
+
+    state: SignatureState
+    key_id: str
+    person: str | None = None
+    code: str | None = None
+    why: str | None = None
+    hint: str | None = None
+
+    def who(self) -> str:
+        """The signer, for screens: a person, else the key's id."""
+        return self.person or self.key_id
+
+
+def sign_snapshot(record: Snapshot, digest: str, signer: Signer) -> bytes:
+    """Sign the statement about a snapshot; returns the bundle to store with it.
+
+    Args:
+        record: The record.
+        digest: ``sha256:<hex>`` of the record's stored bytes.
+        signer: The key.
+
+    Raises:
+        SignatureError: The signer returned a signature that does not verify.
+    """
+    return sign_statement(snapshot_statement(record, digest), signer)
+
+
+def signer_name(signer: Signer) -> str:
+    """The key id under which the signer's signatures are known."""
+    return read_public_key(signer.public_pem()).key_id
+
+
+def judge_signature(
+    bundle: bytes, *, digest: str, manifest: str | None, trust: Trust, at: datetime
+) -> SignatureCheck:
+    """Judge one signature; never raises for what is wrong with it.
+
+    Args:
+        bundle: Its bytes, as stored.
+        digest: The snapshot it is stored with.
+        manifest: The manifest digest in that snapshot's record.
+        trust: The keys that count.
+        at: The moment as of which the key must count: when the snapshot was taken.
+    """
+    key_id, person = "unknown", None
+    try:
+        key_id = open_bundle(bundle).claimed_key()
+        verified = verify_bundle(bundle, trust.public_keys())
+        key_id, person = verified.key.key_id, trust.person(verified.key)
+        check_snapshot_statement(verified.payload, digest, manifest)
+        person = trust.require(verified.key, "snapshot", at).person
+    except NotVerifiedError as error:
+        return SignatureCheck(
+            state="untrusted" if isinstance(error, UntrustedError) else "invalid",
+            key_id=key_id,
+            person=person,
+            code=error.code,
+            why=f"{error.what}: {error.why}" if error.why else error.what,
+            hint=error.hint,
+        )
+    return SignatureCheck(state="verified", key_id=key_id, person=person)
+
+
+def judge_signatures(
+    bundles: Iterable[bytes], *, digest: str, manifest: str | None, trust: Trust, at: datetime
+) -> list[SignatureCheck]:
+    """Judge each signature of a snapshot, in stored order."""
+    return [
+        judge_signature(bundle, digest=digest, manifest=manifest, trust=trust, at=at)
+        for bundle in bundles
+    ]
+
+
+def overall_state(checks: list[SignatureCheck]) -> tuple[SignatureState, list[str]]:
+    """One state for all signatures of a snapshot, and who stands behind it.
+
+    One signature that is invalid makes the whole invalid: somebody put it there.
+    Otherwise the best counts. Names are those of the signatures with that state.
+    """
+    for state in _WORST_FIRST:
+        names = [check.who() for check in checks if check.state == state]
+        if names:
+            return state, list(dict.fromkeys(names))
+    return "unsigned", []
+
+
+def signature_state(
+    bundles: Iterable[bytes], digest: str, manifest: str | None, trust: Trust, at: datetime
+) -> tuple[SignatureState, list[str]]:
+    """The state of a snapshot's signatures, and the names of who signed.
+
+    Args:
+        bundles: Its signatures.
+        digest: The snapshot.
+        manifest: The manifest digest in its record.
+        trust: The keys that count.
+        at: When the snapshot was taken; keys are judged as of then.
+    """
+    return overall_state(
+        judge_signatures(bundles, digest=digest, manifest=manifest, trust=trust, at=at)
+    )
+
+
+def signature_of(
+    store: Store, digest: str, record: Snapshot, trust: Trust
+) -> tuple[SignatureState, list[str]]:
+    """The state of a stored snapshot's signatures, and the names of who signed.
+
+    Raises:
+        TamperedError: A stored signature does not have its digest.
+    """
+    return signature_state(
+        store.snapshots.bundles(digest), digest, record.manifest, trust, captured(record)
+    )
+
+
+def captured(record: Snapshot) -> datetime:
+    """When the snapshot was taken, as the record says.
+
+    Raises:
+        MalformedError: Digits in the right places that are no date.
+    """
+    try:
+        return datetime.fromisoformat(record.captured_at)
+    except ValueError as error:
+        raise MalformedError(f"no moment in time: {record.captured_at}") from error
