@@ -1,0 +1,156 @@
+"""What is in a bucket below a prefix: pages of ListObjectsV2 or ListObjectVersions.
+
+Keys are opaque: neither ``//`` nor ``..`` nor a normal form means anything, and nothing
+is said about their order (directory buckets have none).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from botocore.parsers import ResponseParserError
+
+from manifestd.errors import UnreachableError
+from manifestd.sources.s3_client import Connection, bare
+from manifestd.sources.s3_errors import FAULTS, final, shown, translate
+
+_PAGE_TRIES: Final = 3
+"""A page with broken XML comes whole the next time; S3's model warns of such pages."""
+
+
+class Listed(NamedTuple):
+    """One object as a listing or an inventory shows it.
+
+    Attributes:
+        key: The whole key, literally.
+        size: Bytes.
+        etag: Entity tag without quotes; may be empty.
+        modified: RFC 3339 UTC, empty if unknown.
+        version: Version id where versions were listed; ``"null"`` is one, None is not known.
+        storage: Storage class, empty for the standard one.
+        algorithms: Checksum algorithms the listing names; None if it names none.
+        kind: ``FULL_OBJECT`` or ``COMPOSITE``, None if the listing does not say.
+        encryption: An inventory's word on encryption (``SSE-S3``, ``NOT-SSE`` …).
+    """
+
+    key: str
+    size: int
+    etag: str
+    modified: str
+    version: str | None = None
+    storage: str = ""
+    algorithms: tuple[str, ...] | None = None
+    kind: str | None = None
+    encryption: str | None = None
+
+
+def list_objects(connection: Connection, prefix: str) -> Iterator[Listed]:
+    """Every current object whose key starts with ``prefix``.
+
+    Raises:
+        SourceNotFoundError, AccessDeniedError, UnreachableError, RateLimitedError: As S3 says.
+    """
+    arguments: dict[str, Any] = {"Bucket": connection.bucket, "Prefix": prefix}
+    while True:
+        page = _page(connection, "list_objects_v2", arguments)
+        for item in page.get("Contents", ()):
+            yield _listed(item, None)
+        following = page.get("NextContinuationToken")
+        if not page.get("IsTruncated"):
+            return
+        if not following or following == arguments.get("ContinuationToken"):
+            raise _endless(connection, prefix)
+        arguments["ContinuationToken"] = following
+
+
+def list_versions(connection: Connection, prefix: str) -> Iterator[Listed]:
+    """Every current object with its version id; older versions and delete markers are passed over.
+
+    Raises:
+        SourceNotFoundError, AccessDeniedError, UnreachableError, RateLimitedError: As S3 says.
+    """
+    arguments: dict[str, Any] = {"Bucket": connection.bucket, "Prefix": prefix}
+    while True:
+        page = _page(connection, "list_object_versions", arguments)
+        for item in page.get("Versions", ()):
+            if item.get("IsLatest"):
+                yield _listed(item, item.get("VersionId"))
+        if not page.get("IsTruncated"):
+            return
+        marker = (page.get("NextKeyMarker"), page.get("NextVersionIdMarker"))
+        if not marker[0] or marker == (
+            arguments.get("KeyMarker"),
+            arguments.get("VersionIdMarker"),
+        ):
+            raise _endless(connection, prefix)
+        arguments["KeyMarker"] = marker[0]
+        if marker[1]:
+            arguments["VersionIdMarker"] = marker[1]
+
+
+def neighbours(connection: Connection, prefix: str) -> list[str]:
+    """A few names that begin like an empty folder, for a hint; empty if even that is refused."""
+    try:
+        page = connection.call(
+            "list_objects_v2",
+            Bucket=connection.bucket,
+            Prefix=prefix.rstrip("/"),
+            Delimiter="/",
+            MaxKeys=6,
+        )
+    except FAULTS:
+        return []
+    folders = [item.get("Prefix", "") for item in page.get("CommonPrefixes", ())]
+    return [name for name in (*folders, *_keys(page)) if name != prefix][:5]
+
+
+def _keys(page: dict[str, Any]) -> list[str]:
+    return [item["Key"] for item in page.get("Contents", ())]
+
+
+def _page(connection: Connection, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    for left in reversed(range(_PAGE_TRIES)):
+        try:
+            return connection.call(operation, **arguments)
+        except ResponseParserError as error:
+            if not left:
+                raise UnreachableError(
+                    f"{shown(connection.bucket)}: the listing is not readable XML",
+                    why=str(error)[:200],
+                    hint="check that AWS_ENDPOINT_URL_S3 is an S3 service",
+                ) from error
+        except FAULTS as error:
+            raise final(translate(error, connection.bucket)) from error
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _listed(item: dict[str, Any], version: str | None) -> Listed:
+    modified = item.get("LastModified")
+    algorithms = item.get("ChecksumAlgorithm")
+    storage = item.get("StorageClass", "")
+    return Listed(
+        item["Key"],
+        item["Size"],
+        bare(item.get("ETag")),
+        utc(modified) if modified else "",
+        version,
+        "" if storage == "STANDARD" else storage,
+        tuple(algorithms) if algorithms else None,
+        item.get("ChecksumType"),
+    )
+
+
+def utc(moment: datetime) -> str:
+    """A time as RFC 3339 UTC."""
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat().removesuffix("+00:00") + "Z"
+
+
+def _endless(connection: Connection, prefix: str) -> UnreachableError:
+    return UnreachableError(
+        f"{shown(connection.bucket, prefix)}: the listing says it goes on and does not say where",
+        hint="check that AWS_ENDPOINT_URL_S3 is an S3 service",
+    )
