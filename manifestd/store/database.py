@@ -1,0 +1,316 @@
+"""One SQLite connection: opened safely, its errors translated, its transactions immediate.
+
+Settings and their reasons are in docs/format/store.md, section 1. Only this
+room of the house knows SQL; only this module knows SQLite's own errors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from manifestd.errors import (
+    AccessDeniedError,
+    MalformedError,
+    ManifestdError,
+    NotStoredError,
+    StoreLockedError,
+    TamperedError,
+    UndecidedError,
+    UnreadableError,
+)
+from manifestd.store.filesystem import refuse_network
+
+APPLICATION_ID: Final = 0x6D_66_73_74
+"""``mfst``, in the file's header: tells a manifestd store from other SQLite files."""
+VERSION: Final = 1
+"""The schema's version, kept as ``user_version``: the number of migrations."""
+PAGE_SIZE: Final = 16_384
+"""Leaves are about 3 KB; 16 KiB pages keep them off overflow pages (16 % smaller, 1.7x faster)."""
+
+Row = tuple[Any, ...]
+_SECONDS: Final = 10.0
+
+
+class Database:
+    """A connection to one store. Not to be shared between threads.
+
+    Args:
+        connection: In autocommit mode (``isolation_level=None``).
+        path: For messages.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.connection = connection
+        self.path = path
+        self._inside = False
+
+    def close(self) -> None:
+        """Close the connection; an open transaction is rolled back. May be called twice."""
+        self.connection.close()
+
+    def one(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
+        """The first row of a query, or None."""
+        try:
+            row: Row | None = self.connection.execute(sql, values).fetchone()
+        except sqlite3.Error as error:
+            self.fail(error)
+        return row
+
+    def all(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        """All rows of a query that is known to be small."""
+        try:
+            return self.connection.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            self.fail(error)
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
+        """Rows of a query one by one. Do not write to its tables meanwhile."""
+        try:
+            yield from self.connection.execute(sql, values)
+        except sqlite3.Error as error:
+            self.fail(error)
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Execute one statement; return the number of rows it changed."""
+        try:
+            return self.connection.execute(sql, values).rowcount
+        except sqlite3.Error as error:
+            self.fail(error)
+
+    def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Execute one statement for each row. Call it inside a transaction."""
+        try:
+            self.connection.executemany(sql, rows)
+        except sqlite3.Error as error:
+            self.fail(error)
+
+    @contextlib.contextmanager
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+        """Everything inside happens, or nothing. Within another transaction it is part of that.
+
+        A deferred transaction that read cannot become a writer once another has
+        written, whatever the timeout; so it is IMMEDIATE from the start.
+
+        Args:
+            durable: Wait for the disk at the end, so that a power cut cannot undo it.
+                Without, it may be lost, but is never torn. Only the outermost counts.
+
+        Raises:
+            StoreLockedError: Another process has been writing for longer than the time-out.
+        """
+        if self._inside:
+            yield
+            return
+        if durable:
+            self.run("PRAGMA synchronous=FULL")
+        try:
+            self.run("BEGIN IMMEDIATE")
+            self._inside = True
+            try:
+                yield
+                self.run("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.rollback()
+                raise
+            finally:
+                self._inside = False
+        finally:
+            if durable:
+                self.run("PRAGMA synchronous=NORMAL")
+
+    def fail(self, error: sqlite3.Error) -> NoReturn:
+        """Raise what SQLite's error means for us.
+
+        Raises:
+            StoreLockedError: Another process writes.
+            TamperedError: The file's structure or tables are damaged.
+            UndecidedError, UnreadableError, AccessDeniedError: Disk full, disk errors, no permission.
+        """
+        raise translated(error, self.path) from error
+
+
+def translated(error: sqlite3.Error, path: Path) -> Exception:
+    """Our error for one of SQLite's; a misuse of the library comes back as it is."""
+    if isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
+        return error
+    name = getattr(error, "sqlite_errorname", "")
+    facts = {"store": str(path), "sqlite": name or str(error)}
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StoreLockedError(
+            f"the store is being written by another process: {path}",
+            hint="wait until it is done, then run the command again",
+            facts=facts,
+        )
+    if name.startswith("SQLITE_FULL"):
+        return UndecidedError(
+            f"the store cannot grow, the disk is full: {path}",
+            hint="make room and run the command again; nothing stored before was lost",
+            facts=facts,
+        )
+    if name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
+        return AccessDeniedError(f"the store cannot be written: {path}: {error}", facts=facts)
+    if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
+        return UnreadableError(f"the store cannot be read: {path}: {error}", facts=facts)
+    if name.startswith("SQLITE_TOOBIG"):
+        return MalformedError(f"too large for the store: {path}", facts=facts)
+    if name.startswith("SQLITE_NOTADB"):
+        return MalformedError(f"not a manifestd store: {path}", facts=facts)
+    return TamperedError(
+        f"the store is damaged: {path}: {error}",
+        hint="run `manifestd store check`",
+        facts=facts,
+    )
+
+
+def connect(path: Path, *, write: bool, seconds: float = _SECONDS) -> Database:
+    """Open the store's file and check that it is ours.
+
+    Args:
+        path: Of the file. When writing, it and its directory are created.
+        write: Whether tables may be changed; the schema is brought up to date.
+        seconds: How long to wait for another writer.
+
+    Raises:
+        NotStoredError: No file (reading only).
+        MalformedError: Not a manifestd store, or a newer one.
+        ConfigError: On a network file system (writing only).
+        AccessDeniedError, UnreadableError: The file system refuses.
+    """
+    if path.is_dir():
+        raise MalformedError(f"the store is a directory, not a file: {path}")
+    database = _connect_writer(path, seconds) if write else _connect_reader(path, seconds)
+    try:
+        if write:
+            _prepare(database)
+        else:
+            _check_header(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _connect_writer(path: Path, seconds: float) -> Database:
+    refuse_network(path.absolute().parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AccessDeniedError(
+            f"the store's directory cannot be made: {path.parent}: {error.strerror}"
+        ) from error
+    return _open(path, str(path), seconds)
+
+
+def _connect_reader(path: Path, seconds: float) -> Database:
+    try:
+        empty = path.stat().st_size == 0
+    except FileNotFoundError:
+        empty = True
+    except OSError as error:
+        raise AccessDeniedError(f"the store cannot be read: {path}: {error.strerror}") from error
+    if empty:
+        raise NotStoredError(
+            f"there is no store yet: {path}",
+            hint="take a snapshot first: `manifestd snapshot dir PATH`",
+        )
+    uri = path.absolute().as_uri() + "?mode=ro"
+    database = _open(path, uri, seconds)
+    try:
+        database.run("PRAGMA query_only=ON")
+        database.one("SELECT count(*) FROM sqlite_master")
+    except ManifestdError as error:
+        database.close()
+        # A directory that cannot be written has no place for the shared memory of the
+        # write-ahead log. Nobody else can write there either, unless it is mounted twice.
+        if isinstance(error, UnreadableError | AccessDeniedError) and not _has_log(path):
+            return _open(path, uri + "&immutable=1", seconds)
+        raise
+    return database
+
+
+def _has_log(path: Path) -> bool:
+    log = Path(f"{path}-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _open(path: Path, target: str, seconds: float) -> Database:
+    try:
+        connection = sqlite3.connect(
+            target, timeout=seconds, isolation_level=None, uri=target.startswith("file:")
+        )
+    except sqlite3.Error as error:
+        raise translated(error, path) from error
+    database = Database(connection, path)
+    try:
+        # Views and triggers of a store from elsewhere must not call functions.
+        database.run("PRAGMA trusted_schema=OFF")
+        database.run("PRAGMA foreign_keys=ON")
+        database.run("PRAGMA cache_size=-32768")
+    except BaseException:
+        connection.close()
+        raise
+    return database
+
+
+def _check_header(database: Database) -> None:
+    ours, version = header(database)
+    if not ours:
+        raise MalformedError(f"not a manifestd store: {database.path}")
+    if version > VERSION:
+        raise MalformedError(
+            f"the store is of a newer manifestd: {database.path}",
+            why=f"its version is {version}, this manifestd knows {VERSION}",
+            hint="use a newer manifestd",
+        )
+    if version < VERSION:
+        raise MalformedError(
+            f"the store is of an older manifestd: {database.path}",
+            hint="run `manifestd store rebuild` once",
+        )
+
+
+def header(database: Database) -> tuple[bool, int]:
+    """Whether the file says that it is a store of ours, and its schema's version."""
+    application = database.one("PRAGMA application_id")
+    version = database.one("PRAGMA user_version")
+    assert application is not None
+    assert version is not None
+    return application[0] == APPLICATION_ID, int(version[0])
+
+
+def _prepare(database: Database) -> None:
+    """Settings of a writer; create or migrate the schema when it is behind."""
+    ours, version = header(database)
+    if not ours and (version or database.one("SELECT 1 FROM sqlite_master LIMIT 1")):
+        raise MalformedError(
+            f"not a manifestd store: {database.path}", hint="choose another file with --store"
+        )
+    if not ours:
+        database.run(f"PRAGMA page_size={PAGE_SIZE}")
+    _use_log(database)
+    database.run("PRAGMA synchronous=NORMAL")
+    if not ours or version < VERSION:
+        from manifestd.store.schema import migrate
+
+        migrate(database)
+    _check_header(database)
+
+
+def _use_log(database: Database) -> None:
+    """Switch to the write-ahead log; SQLite does not wait for others here, so we do."""
+    until = time.monotonic() + _SECONDS
+    while True:
+        try:
+            database.run("PRAGMA journal_mode=WAL")
+        except StoreLockedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+        else:
+            return

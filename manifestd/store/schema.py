@@ -1,0 +1,111 @@
+"""The tables, as migrations: the one place to change when a table is added.
+
+Imported only when a schema is made or brought up to date, because sqlite_utils
+takes 0.12 s to import. To add a table: append a function, and count
+``database.VERSION`` up by one. Never change a function that was released.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlite_utils import Database as Tables
+from sqlite_utils import Migrations
+from sqlite_utils.db import Table
+
+from manifestd.store.database import APPLICATION_ID, VERSION, Database, header
+
+migrations: Final = Migrations("manifestd")
+
+INDEX_TABLES: Final = ("signature", "snapshot")
+"""What ``store rebuild`` drops and makes again from the blobs; children before parents."""
+
+
+@migrations()
+def m0001_blobs_snapshots_journal(tables: Tables) -> None:
+    """Blobs (the truth), snapshots and signatures (their index), the journal (unfinished runs)."""
+    # A rowid table: in a table keyed by digest, rows of some KB would spill to overflow pages.
+    blob = _table(tables, "blob")
+    blob.create(
+        {"id": int, "digest": bytes, "kind": str, "encoding": str, "size": int, "data": bytes},
+        pk="id",
+        not_null={"digest", "kind", "encoding", "size", "data"},
+    )
+    blob.create_index(["digest"], unique=True)
+    create_index_tables(tables)
+    journal = _table(tables, "journal")
+    journal.create(
+        {"id": int, "key": str, "path": str, "token": str, "data": bytes},
+        pk="id",
+        not_null={"key", "path", "token", "data"},
+    )
+    journal.create_index(["key", "path"], unique=True)
+
+
+def create_index_tables(tables: Tables) -> None:
+    """Make the tables of :data:`INDEX_TABLES`, empty."""
+    snapshot = _table(tables, "snapshot")
+    snapshot.create(
+        {
+            "id": int,
+            "digest": bytes,
+            "manifest": bytes,
+            "name": str,
+            "source": str,
+            "requested": str,
+            "revision": str,
+            "captured": int,
+            "captured_at": str,
+            "complete": int,
+            "files": int,
+            "bytes": int,
+        },
+        pk="id",
+        not_null={
+            "digest", "name", "source", "captured", "captured_at", "complete", "files", "bytes",
+        },
+        foreign_keys=[("id", "blob", "id")],
+    )  # fmt: skip
+    snapshot.create_index(["digest"], unique=True)
+    for column in ("manifest", "name", "source"):
+        snapshot.create_index([column, "captured"])
+    snapshot.create_index(["captured"])
+    _table(tables, "signature").create(
+        {"snapshot": int, "bundle": int},
+        pk=("snapshot", "bundle"),
+        not_null={"snapshot", "bundle"},
+        foreign_keys=[("snapshot", "snapshot", "id"), ("bundle", "blob", "id")],
+    )
+
+
+def migrate(database: Database) -> None:
+    """Make the schema, or bring it up to date, in one transaction.
+
+    Two processes may come here together; the second finds the work done.
+    """
+    with database.transaction():
+        ours, version = header(database)
+        if ours and version >= VERSION:
+            return
+        migrations.apply(tables_of(database))
+        database.run(f"PRAGMA application_id={APPLICATION_ID}")
+        database.run(f"PRAGMA user_version={VERSION}")
+
+
+def tables_of(database: Database) -> Tables:
+    """The connection as sqlite_utils sees it; plugins of other packages stay out."""
+    return Tables(database.connection, execute_plugins=False, recursive_triggers=False)
+
+
+def rebuild_index_tables(database: Database) -> None:
+    """Drop and make again, empty, every table of the index. Call it inside a transaction."""
+    tables = tables_of(database)
+    for name in INDEX_TABLES:
+        _table(tables, name).drop(ignore=True)
+    create_index_tables(tables)
+
+
+def _table(tables: Tables, name: str) -> Table:
+    table = tables[name]
+    assert isinstance(table, Table)
+    return table

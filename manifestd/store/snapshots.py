@@ -1,0 +1,230 @@
+"""Snapshots: records and signatures among the blobs, and the index that finds them.
+
+The index is a convenience that anyone who can write the file could change.
+Whatever is found through it is compared with the record before it is given out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+from manifestd.errors import MalformedError, NotStoredError, TamperedError
+from manifestd.model.digest import Digest
+from manifestd.model.snapshot import Snapshot
+from manifestd.store.blobs import Blobs, Kind, raw_digest
+from manifestd.store.database import Database
+from manifestd.store.rows import (
+    COLUMNS,
+    IndexRow,
+    Row,
+    decode_record,
+    index_row,
+    list_row,
+    subjects_of,
+)
+
+INSERT_SNAPSHOT: Final = (
+    f"INSERT INTO snapshot(id, {COLUMNS}) VALUES (?{', ?' * 11}) ON CONFLICT DO NOTHING"
+)
+INSERT_SIGNATURE: Final = (
+    "INSERT INTO signature(snapshot, bundle) VALUES (?, ?) ON CONFLICT DO NOTHING"
+)
+_SELECT: Final = f"SELECT id, {COLUMNS} FROM snapshot"
+_NEWEST: Final = "ORDER BY captured DESC, id DESC"
+
+# Inside the class below, ``list`` is its method.
+Rows = list[Row]
+Bundles = list[bytes]
+Names = list[str]
+
+
+class Snapshots:
+    """The snapshots of a store."""
+
+    def __init__(self, database: Database, blobs: Blobs) -> None:
+        self._database = database
+        self._blobs = blobs
+
+    def add(self, record: bytes, bundle: bytes | None = None) -> Digest:
+        """Store and index a record, with its signature if there is one. Adding twice is fine.
+
+        It happens whole or not at all, and waits for the disk.
+
+        Args:
+            record: The record's canonical bytes. Both its file lists must be stored.
+            bundle: A signature bundle whose statement names this record.
+
+        Raises:
+            MalformedError: Not a record, file lists missing, or the bundle names another one.
+            NotCanonicalError: Not its canonical bytes.
+            StoreLockedError: Another process writes.
+        """
+        snapshot = decode_record(record)
+        for root in (snapshot.content, snapshot.observation):
+            if not self._blobs.has(root):
+                raise MalformedError(f"the record names a file list that is not stored: {root}")
+        raw = hashlib.sha256(record).digest()
+        digest = Digest("sha256:" + raw.hex())
+        with self._database.transaction():
+            number = self._put(record, "record")
+            self._database.run(INSERT_SNAPSHOT, (number, *index_row(raw, snapshot)))
+            if bundle is not None:
+                self.attach(digest, bundle)
+        return digest
+
+    def attach(self, snapshot: str, bundle: bytes) -> None:
+        """Keep a further signature with a stored snapshot. Attaching twice is fine.
+
+        Raises:
+            NotStoredError: No such snapshot.
+            MalformedError: The bundle's statement does not name it.
+        """
+        subjects = subjects_of(bundle)[1]
+        if snapshot not in subjects:
+            raise MalformedError(f"the signature is not about the snapshot {snapshot}")
+        with self._database.transaction():
+            if self._number(raw_digest(snapshot)) is None:
+                raise _not_stored(snapshot)
+            bundle_number = self._put(bundle, "bundle")
+            for subject in subjects:
+                number = self._number(raw_digest(subject))
+                if number is not None:
+                    self._database.run(INSERT_SIGNATURE, (number, bundle_number))
+
+    def load(self, digest: str) -> Snapshot:
+        """The record of a snapshot; errors as :meth:`raw`."""
+        return decode_record(self.raw(digest))
+
+    def raw(self, digest: str) -> bytes:
+        """The record's bytes, which are its identity.
+
+        Raises:
+            NotStoredError: No such snapshot.
+            TamperedError: The stored bytes do not have the digest.
+        """
+        raw = raw_digest(digest)
+        if self._number(raw) is None:
+            raise _not_stored(digest)
+        return self._blobs.fetch(raw)
+
+    def bundles(self, digest: str) -> Bundles:
+        """The signature bundles kept with a snapshot, oldest first. None of them is verified.
+
+        Raises:
+            NotStoredError: No such snapshot.
+            TamperedError: One is damaged, or is about something else.
+        """
+        number = self._number(raw_digest(digest))
+        if number is None:
+            raise _not_stored(digest)
+        found: Bundles = []
+        for (raw,) in self._database.all(
+            "SELECT blob.digest FROM signature JOIN blob ON blob.id = signature.bundle"
+            " WHERE signature.snapshot = ? ORDER BY blob.id",
+            (number,),
+        ):
+            bundle = self._blobs.fetch(_blob(raw))
+            if digest not in subjects_of(bundle)[1]:
+                raise TamperedError(f"a signature kept with {digest} is about something else")
+            found.append(bundle)
+        return found
+
+    def list(
+        self, *, source: str | None = None, name: str | None = None, limit: int | None = None
+    ) -> Rows:
+        """Snapshots, newest first.
+
+        Args:
+            source: Only of this place (canonical reference without revision).
+            name: Only of this name.
+            limit: At most so many.
+
+        Raises:
+            TamperedError: A row of the index is not what its record says.
+        """
+        conditions = {"source = ?": source, "name = ?": name}
+        return self.select({sql: value for sql, value in conditions.items() if value}, limit)
+
+    def with_manifest(self, digest: str) -> Rows:
+        """Snapshots that hold this manifest, newest first; errors as :meth:`list`."""
+        return self.select({"manifest = ?": raw_digest(digest)})
+
+    def latest(self, place: str) -> tuple[Digest, Snapshot] | None:
+        """The newest snapshot of a place, or None; errors as :meth:`list`."""
+        found = self.list(source=place, limit=1)
+        if not found:
+            return None
+        return Digest(found[0].digest), self.load(found[0].digest)
+
+    def resolve(self, text: str) -> Digest:
+        """The snapshot that a user's reference means (contract, section 2).
+
+        Raises:
+            AmbiguousError: Several; ``facts["candidates"]`` lists their digests.
+            NotStoredError: None.
+            UsageError: Not a reference.
+            TamperedError: A row of the index is not what its record says.
+        """
+        from manifestd.store.resolve import resolve
+
+        return resolve(self, text)
+
+    def select(self, conditions: dict[str, Any], limit: int | None = None) -> Rows:
+        """Rows that meet all conditions (SQL with one ``?`` -> value), newest first, checked."""
+        where = " WHERE " + " AND ".join(conditions) if conditions else ""
+        values: Sequence[Any] = [*conditions.values(), -1 if limit is None else limit]
+        rows = self._database.all(f"{_SELECT}{where} {_NEWEST} LIMIT ?", values)
+        return [self._checked(row) for row in rows]
+
+    def names(self) -> Names:
+        """All names and places there are, for hints."""
+        return [
+            str(text)
+            for (text,) in self._database.all(
+                "SELECT name FROM snapshot UNION SELECT source FROM snapshot LIMIT 10000"
+            )
+        ]
+
+    def _checked(self, row: tuple[Any, ...]) -> Row:
+        """The row as its record says, which must be what the index says."""
+        number, *found = row
+        raw = _blob(found[0])
+        record = decode_record(self._blobs.fetch(raw))
+        expected: IndexRow = index_row(raw, record)
+        if tuple(found) != expected or self._blobs.id_of(raw) != number:
+            raise TamperedError(
+                f"the store's index does not agree with the record sha256:{raw.hex()}",
+                hint="run `manifestd store check`, then `manifestd store rebuild`",
+                facts={"snapshot": "sha256:" + raw.hex()},
+            )
+        signed = self._database.one("SELECT 1 FROM signature WHERE snapshot = ?", (number,))
+        return list_row(raw, record, signed=signed is not None)
+
+    def _number(self, raw: bytes) -> int | None:
+        row = self._database.one("SELECT id FROM snapshot WHERE digest = ?", (raw,))
+        return None if row is None else int(row[0])
+
+    def _put(self, data: bytes, kind: Kind) -> int:
+        """Store a record or bundle; return its row, which orders it in the index."""
+        raw = raw_digest(self._blobs.put(data, kind))
+        number = self._blobs.id_of(raw)
+        assert number is not None
+        # The same bytes may have come before as a file's body; the index is rebuilt by kind.
+        self._database.run(
+            "UPDATE blob SET kind = ? WHERE id = ? AND kind <> ?", (kind, number, kind)
+        )
+        return number
+
+
+def _blob(value: Any) -> bytes:
+    if not isinstance(value, bytes) or len(value) != 32:
+        raise TamperedError("the store's index has something that is not a digest")
+    return value
+
+
+def _not_stored(digest: str) -> NotStoredError:
+    return NotStoredError(
+        f"there is no snapshot {digest} in the store", hint="run `manifestd list`"
+    )

@@ -1,0 +1,103 @@
+"""The store as others see it: one SQLite file, opened to read or to write."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from manifestd.store.blobs import Blobs
+from manifestd.store.database import Database, connect
+from manifestd.store.journal import Journal
+from manifestd.store.rows import Place
+from manifestd.store.snapshots import Snapshots
+from manifestd.store.spool import Spool
+from manifestd.store.trees import Trees
+
+
+class Store:
+    """One open store. Use it in the thread that opened it, and close it.
+
+    Attributes:
+        path: Of the file.
+        blobs: Bytes by digest: the truth.
+        trees: File lists.
+        snapshots: Records and signatures, found by reference.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.path = database.path
+        self.blobs = Blobs(database)
+        self.trees = Trees(self.blobs)
+        self.snapshots = Snapshots(database, self.blobs)
+
+    def close(self) -> None:
+        """Close the file. May be called twice."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything inside happens, or nothing; a nested one is part of the outermost.
+
+        Waits for the disk at the end. Other processes cannot write meanwhile.
+
+        Raises:
+            StoreLockedError: Another process has been writing for 10 seconds.
+        """
+        with self._database.transaction():
+            yield
+
+    def journal(self, key: str) -> Journal:
+        """The journal of one unfinished run."""
+        return Journal(self._database, key)
+
+    def spool(self) -> Spool:
+        """A new, empty spool; it is no part of the store's file."""
+        return Spool()
+
+    def where(self, digest: str) -> Iterator[Place]:
+        """Every file in the store with this digest, newest snapshot first.
+
+        Args:
+            digest: ``sha256:<hex>``, ``sha1-git:<hex>``, ``md5:<hex>`` …
+
+        Raises:
+            UsageError, MalformedError: Not a digest.
+            TamperedError: Something that had to be read is damaged.
+        """
+        from manifestd.store.whereis import Search
+
+        return Search(self.snapshots, self.trees, self.blobs, digest).places()
+
+
+def open_store(path: Path, *, write: bool = False, seconds: float = 10.0) -> Store:
+    """Open a store.
+
+    Args:
+        path: Of the file. Writing creates it, with its directory.
+        write: Whether it may be changed; its schema is then brought up to date.
+        seconds: How long to wait for another process that writes.
+
+    Raises:
+        NotStoredError: There is none (reading only).
+        MalformedError: Not a manifestd store, or of another version.
+        TamperedError: Damaged.
+        ConfigError: On a network file system (writing only).
+        AccessDeniedError, UnreadableError: The file system refuses.
+        StoreLockedError: Another process is making it.
+    """
+    return Store(connect(path, write=write, seconds=seconds))

@@ -1,0 +1,248 @@
+"""File lists in the store: written and read as a stream, found by descent."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
+from typing import Final
+
+from manifestd.errors import TamperedError
+from manifestd.model.digest import Digest
+from manifestd.model.entry import File, Observation
+from manifestd.model.snapshot import Snapshot
+from manifestd.model.tree import (
+    ContentBuilder,
+    ContentEntry,
+    ObservationBuilder,
+    ObservationEntry,
+    Ref,
+)
+from manifestd.model.tree_decode import Node, decode_content, decode_node, decode_observation
+from manifestd.store.blobs import BlobRow, Blobs, blob_row, raw_digest
+from manifestd.store.treediff import Difference, differences
+
+_FLUSH_ROWS: Final = 1024
+_FLUSH_BYTES: Final = 4 * 1024 * 1024
+_KEEP_NODES: Final = 64
+
+
+class _Pieces:
+    """Collects finished pieces and stores them some megabytes at a time."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._rows: list[BlobRow] = []
+        self._bytes = 0
+
+    def take(self, kind: str, digest: bytes, data: bytes) -> None:
+        row = blob_row(digest, data, kind)
+        self._rows.append(row)
+        self._bytes += len(row[4])
+        if len(self._rows) >= _FLUSH_ROWS or self._bytes >= _FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        rows, self._rows, self._bytes = self._rows, [], 0
+        self._blobs.put_rows(rows)
+
+
+class ContentWriter:
+    """Writes a content tree. ``add`` is :meth:`ContentBuilder.add`."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._pieces = _Pieces(blobs)
+        self._builder = ContentBuilder(self._pieces.take)
+        self.add = self._builder.add
+
+    def finish(self) -> Digest:
+        """Store what is left and return the root.
+
+        Raises:
+            EmptySourceError: Nothing was added.
+            MalformedError: As for ``add``.
+        """
+        root = self._builder.finish()
+        self._pieces.flush()
+        return Digest("sha256:" + root.hex())
+
+
+class ObservationWriter:
+    """Writes an observation tree. ``add`` is :meth:`ObservationBuilder.add`."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._pieces = _Pieces(blobs)
+        self._builder = ObservationBuilder(self._pieces.take)
+        self.add = self._builder.add
+
+    def finish(self) -> Digest:
+        """Store what is left and return the root; errors as :meth:`ContentWriter.finish`."""
+        root = self._builder.finish()
+        self._pieces.flush()
+        return Digest("sha256:" + root.hex())
+
+
+class Trees:
+    """The file lists of a store."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._nodes: OrderedDict[tuple[bytes, Ref | None, int | None], Node] = OrderedDict()
+
+    def content_writer(self) -> ContentWriter:
+        """A writer for (path, size, sha256). It writes in the caller's transaction, or in own ones."""
+        return ContentWriter(self._blobs)
+
+    def observation_writer(self) -> ObservationWriter:
+        """A writer for (path, observation)."""
+        return ObservationWriter(self._blobs)
+
+    def content(self, root: str) -> Iterator[ContentEntry]:
+        """Every (path, size, sha256) below a content root, in path order, streaming.
+
+        Raises:
+            TamperedError: A piece is missing, or is not what its parent says.
+        """
+        last = ""
+        for ref in self.leaves(root):
+            entries = decode_content(self._blobs.fetch(ref.digest), ref)
+            last = _in_order(last, ref, entries[-1][0])
+            yield from entries
+
+    def observations(self, root: str) -> Iterator[ObservationEntry]:
+        """Every (path, observation) below an observation root; errors as :meth:`content`."""
+        last = ""
+        for ref in self.leaves(root):
+            entries = decode_observation(self._blobs.fetch(ref.digest), ref)
+            last = _in_order(last, ref, entries[-1][0])
+            yield from entries
+
+    def leaves(self, root: str) -> Iterator[Ref]:
+        """What the nodes below a root say of its leaves, in path order."""
+        top = self.root(root)
+        waiting = [(top.level, ref) for ref in reversed(top.children)]
+        while waiting:
+            level, ref = waiting.pop()
+            if level == 1:
+                yield ref
+            else:
+                node = decode_node(self._blobs.fetch(ref.digest), ref=ref, level=level - 1)
+                waiting.extend((node.level, child) for child in reversed(node.children))
+
+    def paired_leaves(self, record: Snapshot) -> Iterator[tuple[Ref, Ref]]:
+        """The leaves of both trees of a record, side by side.
+
+        Both are cut by paths alone, so they line up when they list the same files.
+
+        Raises:
+            TamperedError: They do not line up.
+        """
+        right = self.leaves(record.observation)
+        for left in self.leaves(record.content):
+            other = next(right, None)
+            if other is None or left.first != other.first or left.files != other.files:
+                raise _not_paired(record)
+            yield left, other
+        if next(right, None) is not None:
+            raise _not_paired(record)
+
+    def files(self, record: Snapshot) -> Iterator[File]:
+        """Every file of a snapshot, in path order, streaming.
+
+        Raises:
+            TamperedError: A tree is damaged, or they do not list the same paths.
+        """
+        last = ""
+        for left, right in self.paired_leaves(record):
+            contents = decode_content(self._blobs.fetch(left.digest), left)
+            observed = decode_observation(self._blobs.fetch(right.digest), right)
+            last = _in_order(last, left, contents[-1][0])
+            for (path, size, sha256), (same, seen) in zip(contents, observed, strict=True):
+                if path != same:
+                    raise _not_paired(record)
+                yield File(path=path, size=size, sha256=sha256, seen=seen)
+
+    def file(self, record: Snapshot, path: str) -> File | None:
+        """One file of a snapshot, found by descent; None when there is none of this path."""
+        return self.some_files(record, [path]).get(path)
+
+    def some_files(self, record: Snapshot, paths: Collection[str]) -> dict[str, File]:
+        """The files of these paths, found by descent; those that do not exist are left out.
+
+        Raises:
+            TamperedError: A piece on the way is damaged, or only one tree has the path.
+        """
+        found: dict[str, File] = {}
+        at: tuple[Ref, Ref] | None = None
+        contents: dict[str, ContentEntry] = {}
+        observed: dict[str, Observation] = {}
+        for path in sorted(set(paths)):
+            left = self._leaf_of(record.content, path)
+            right = self._leaf_of(record.observation, path)
+            if left is None or right is None:
+                continue
+            if at != (left, right):
+                at = (left, right)
+                entries = decode_content(self._blobs.fetch(left.digest), left)
+                contents = {entry[0]: entry for entry in entries}
+                observed = dict(decode_observation(self._blobs.fetch(right.digest), right))
+            if contents.keys() != observed.keys():
+                raise _not_paired(record)
+            if path in contents:
+                _, size, sha256 = contents[path]
+                found[path] = File(path=path, size=size, sha256=sha256, seen=observed[path])
+        return found
+
+    def diff(self, left_root: str, right_root: str) -> Iterator[Difference]:
+        """Where two content trees differ: path, (size, sha256) left, the same right, in path order.
+
+        A side without the path is None. Shared pieces are never read. Two equal
+        entries of unknown sha256 are not reported although they may differ.
+
+        Raises:
+            TamperedError: A piece that had to be read is damaged.
+        """
+        yield from differences(self._blobs.fetch, raw_digest(left_root), raw_digest(right_root))
+
+    def root(self, digest: str) -> Node:
+        """The decoded root node."""
+        return self._node(raw_digest(digest), None, None)
+
+    def _leaf_of(self, root: str, path: str) -> Ref | None:
+        """The only leaf that can hold a path."""
+        node = self.root(root)
+        while True:
+            index = bisect_right(node.children, path, key=lambda ref: ref.first) - 1
+            if index < 0:
+                return None
+            ref = node.children[index]
+            if node.level == 1:
+                return ref
+            node = self._node(ref.digest, ref, node.level - 1)
+
+    def _node(self, digest: bytes, ref: Ref | None, level: int | None) -> Node:
+        """A node, from memory if it was read lately as the same child."""
+        key = (digest, ref, level)
+        node = self._nodes.get(key)
+        if node is None:
+            node = decode_node(self._blobs.fetch(digest), ref=ref, level=level)
+            self._nodes[key] = node
+            if len(self._nodes) > _KEEP_NODES:
+                self._nodes.popitem(last=False)
+        else:
+            self._nodes.move_to_end(key)
+        return node
+
+
+def _in_order(last: str, ref: Ref, now: str) -> str:
+    if ref.first <= last:
+        raise TamperedError(f"a file list is not in path order at {ref.first!r}")
+    return now
+
+
+def _not_paired(record: Snapshot) -> TamperedError:
+    return TamperedError(
+        "the two file lists of a snapshot do not name the same files",
+        hint="run `manifestd store check`",
+        facts={"content": record.content, "observation": record.observation},
+    )
