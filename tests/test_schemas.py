@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import msgspec
 import pytest
 
+from manifestd import canonical
 from manifestd.model.change import (
     Basis,
     Change,
@@ -26,6 +29,12 @@ from manifestd.model.files import FileList, listed
 from manifestd.model.snapshot import EvidenceCounts, SnapshotResult
 from tests.support.schemas import CANONICAL, FOLDER, SCHEMAS, check_document, schema_of, text_of
 
+DOCS = Path(__file__).parents[1] / "docs"
+EXAMPLE = re.compile(
+    r"<!-- schema: (?P<name>[a-z-]+)(?:, digest: (?P<digest>sha256:[0-9a-f]{64}))? -->\n"
+    r"```json\n(?P<block>.*?)\n```",
+    re.DOTALL,
+)
 DIGEST = "sha256:" + "0" * 64
 SIDE = Side(snapshot=DIGEST, manifest=None, source="s3://b/p/", revision=None,
             captured_at="2026-01-02T03:04:05Z", signature="unsigned")  # fmt: skip
@@ -134,3 +143,34 @@ def test_a_wrong_value_is_refused(name: str, path: list[str | int], value: Any) 
     holder[path[-1]] = value
     with pytest.raises(AssertionError, match=f"not a {name} document"):
         check_document(name, document)
+
+
+def _examples_of_documentation() -> list[Any]:
+    """Every JSON block that a comment says the schema of."""
+    found = []
+    for page in sorted(DOCS.rglob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        for match in EXAMPLE.finditer(text):
+            name, digest, block = match["name"], match["digest"], match["block"]
+            found.append(pytest.param(name, digest, block, id=f"{page.name}-{name}"))
+    return found
+
+
+@pytest.mark.parametrize(("name", "digest", "block"), _examples_of_documentation())
+def test_an_example_in_the_documentation_fits_its_schema(
+    name: str, digest: str | None, block: str
+) -> None:
+    check_document(name, block)
+    if digest:
+        assert canonical.digest_of(json.loads(block)) == digest
+
+
+def test_the_format_has_an_example_of_each_canonical_document_it_defines() -> None:
+    names = {item.values[0] for item in _examples_of_documentation()}
+    assert {"manifest", "snapshot", "observation", "statement"} <= names
+
+
+def test_every_json_block_of_the_format_says_its_schema() -> None:
+    for page in (DOCS / "format").glob("v*.md"):
+        text = page.read_text(encoding="utf-8")
+        assert text.count("```json") == len(EXAMPLE.findall(text)), page.name

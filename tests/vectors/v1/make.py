@@ -194,7 +194,7 @@ def digest(data: bytes) -> str:
 
 
 def manifest_of(files: list[tuple[str, bytes]]) -> bytes:
-    """The manifest's bytes, written out from the rules of docs/format/v1.md section 4."""
+    """The manifest's bytes, written out from the rules of docs/format/v1.md section 3."""
     layers = [
         {
             "mediaType": "application/octet-stream",
