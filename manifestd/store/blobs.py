@@ -21,7 +21,7 @@ MAX_SIZE: Final = 256 * 1024 * 1024
 """Bytes of one blob. Bodies are at most 16 MiB; this bounds tensor lists and chunk digests."""
 
 # Fast for leaves, which come by the thousand; content leaves are mostly digests and stay plain.
-_LEVELS: Final = {"leaf": 1, "body": 6, "facts": 6, "chunks": 6}
+_LEVELS: Final = {"leaf": 1, "node": 6, "body": 6, "facts": 6, "chunks": 6}
 _WORTH: Final = 0.9
 
 INSERT: Final = (
