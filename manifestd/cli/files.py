@@ -14,24 +14,13 @@ from manifestd.cli.output import emit, emit_json, table
 @click.pass_obj
 def files(context: Context, reference: str, form: str) -> int:
     """List the files of a snapshot."""
-    from manifestd.model.files import FileEntry, Files
+    from manifestd.model.files import FileList, listed
 
     with context.open_store() as store:
         digest = store.snapshots.resolve(reference)
         found = list(store.trees.files(store.snapshots.load(digest)))
     if form == "json":
-        entries = [
-            FileEntry(
-                path=file.path,
-                size=file.size,
-                role=file.seen.role,
-                digests=file.digests(),
-                evidence=dict(file.seen.evidence),
-                identity=dict(file.seen.identity),
-            )
-            for file in found
-        ]
-        emit_json(Files(snapshot=digest, files=entries))
+        emit_json(FileList(snapshot=digest, files=[listed(file) for file in found]))
         return 0
     lines = [
         (file.sha256 or "unknown", file.grade(), str(file.size), file.seen.role, file.path)

@@ -59,7 +59,7 @@ _PARSERS: dict[str, Any] = {"hf": parse_hub, "s3": parse_s3, "dir": parse_direct
 )
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.pass_obj
-def snapshot(context: Context, kind: str, reference: str, form: str, **options: Any) -> int:
+def snapshot(context: Context, /, kind: str, reference: str, form: str, **options: Any) -> int:
     """Take, sign and store a snapshot of a Hub repository, an S3 prefix or a directory."""
     from manifestd.cli.progress import progress
     from manifestd.workflows.snapshot import take_snapshot

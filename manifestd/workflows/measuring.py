@@ -11,10 +11,9 @@ import msgspec
 from manifestd.errors import ManifestdError, TransientError
 from manifestd.formats import reader_for
 from manifestd.formats.base import FormatReader, Outline
-from manifestd.model.entry import Entry, Measurement, Problem
-from manifestd.reading.measure import RetryBudget, measure
+from manifestd.model.entry import Entry, Measurement
+from manifestd.reading.measure import RetryBudget, measure, problem_of
 from manifestd.reading.wants import ChunkLayout, Wants
-from manifestd.redact import redact
 from manifestd.sources.base import Resolved, Source
 from manifestd.workflows.plan import BODY_LIMIT
 
@@ -113,9 +112,3 @@ class Worker:
                     raise
                 self._sleep(min(error.retry_after or 0.25 * 2**attempt, 10.0))
         return Outline()
-
-
-def problem_of(path: str | None, error: ManifestdError) -> Problem:
-    """An error as a problem of one file."""
-    what = redact(error.what) + (f" ({redact(error.why)})" if error.why else "")
-    return Problem(path=path, code=error.code, what=what, hint=error.hint)

@@ -102,7 +102,7 @@ def take_snapshot(
     with closing(source or open_source(request)) as opened:
         resolved = opened.resolve()
         run = _Run(request, opened, resolved, store)
-        run.list(clock())
+        run.take_listing(clock())
         run.read(progress)
         taken = run.finish(tool=tool, signer=signer)
     seconds = round(time.monotonic() - started, 3)
@@ -147,7 +147,7 @@ class _Run:
             for path, (token, data) in self.journal.load().items()
         }
 
-    def list(self, now: datetime) -> None:
+    def take_listing(self, now: datetime) -> None:
         """Spool the listing, so that memory stays flat and order is that of the paths."""
         self.captured_at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         ignored = 0
