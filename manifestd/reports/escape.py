@@ -76,12 +76,13 @@ def csv_cell(text: str) -> str:
 def json_text(text: str) -> str:
     r"""JSON text with characters that act on a terminal spelled as ``\uNNNN``.
 
-    Outside ASCII such characters occur only inside strings, so the value stays the same.
+    Apart from the line feeds of the layout such characters occur only inside strings, so the
+    value stays the same.
     """
-    if text.isascii():
+    if text.replace("\n", "").isprintable():
         return text
     return "".join(
-        char if char.isprintable() or char <= "\x7f" else _surrogates(char) for char in text
+        char if char.isprintable() or char == "\n" else _surrogates(char) for char in text
     )
 
 

@@ -99,7 +99,7 @@ def _of_file(file: FileDiff, result: str, diff: Diff) -> dict[str, Any]:
             {"physicalLocation": {"artifactLocation": {"uri": uri(file.path)}}},
         ],
         "partialFingerprints": {"manifestdDiff/v1": canonical.digest_of(identity)[7:]},
-        "properties": {"impact": file.impact, "role": file.role, "knownBy": based(file)},
+        "properties": {"impact": file.impact, "role": file.role, "knownBy": visible(based(file))},
     }
 
 

@@ -19,6 +19,7 @@ from manifestd.reports.telling import (
     outcomes,
     placed,
     signed,
+    tensors_told,
     told,
 )
 
@@ -77,14 +78,16 @@ def _table(files: list[FileDiff], diff: Diff, options: ReportOptions) -> Iterato
     yield _row(header, widths) + "FILE"
     for file, row in zip(files[:_ROWS], rows, strict=False):
         yield _paint(_row(row, widths), _COLORS[results[file.path]], options) + visible(file.path)
-        if file.changes:
-            yield from (f"    {_plain(line)}" for line in details(file, _DETAILS))
-            if file.summary:
-                yield f"    {_plain(file.summary)}"
-        else:
-            yield f"    {_plain(told(file))}"
+        yield from (f"    {_plain(line)}" for line in _story(file))
     if len(files) > _ROWS:
         yield f"and {len(files) - _ROWS} more files; --format json lists them all"
+
+
+def _story(file: FileDiff) -> list[str]:
+    if not file.changes:
+        return [told(file)]
+    summary = file.summary or (tensors_told(file.tensors) if file.tensors else None)
+    return [*([summary] if summary else []), *details(file, _DETAILS)]
 
 
 def _row(cells: tuple[str, ...], widths: list[int]) -> str:

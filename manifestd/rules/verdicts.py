@@ -59,14 +59,15 @@ def count(files: Iterable[FileDiff], *, identical: int = 0) -> Counts:
     return Counts(**found)
 
 
-def model_verdict(counts: Counts) -> ModelVerdict:
+def model_verdict(counts: Counts, *, incomplete: bool = False) -> ModelVerdict:
     """The worst of the files: identical < equivalent < moved < unverifiable < different.
 
     The contract ranks moved and equivalent alike; where both occur it is ``moved``, which fails.
+    With ``incomplete`` sides, whose files may not all be known, it is at least ``unverifiable``.
     """
     if counts.different or counts.left_only or counts.right_only:
         return "different"
-    if counts.unverifiable:
+    if counts.unverifiable or incomplete:
         return "unverifiable"
     if counts.moved:
         return "moved"
@@ -83,7 +84,10 @@ def outcome(file: FileDiff, demands: Demands) -> Result:
 
 
 def conclude(
-    files: Sequence[FileDiff], sides: tuple[Side, Side], demands: Demands
+    files: Sequence[FileDiff],
+    sides: tuple[Side, Side],
+    demands: Demands,
+    known: Sequence[dict[str, Any]] = (),
 ) -> tuple[Result, list[dict[str, Any]]]:
     """The model's result, and a finding for every place where a demand decided it.
 
@@ -91,14 +95,16 @@ def conclude(
         files: At least every file that is not identical.
         sides: For their signatures.
         demands: What was asked for.
+        known: Findings made before (an incomplete listing), which count as they say.
 
     Returns:
         ``fail`` before ``unknown`` before ``pass``; findings are
         ``{"rule", "result", "what"}`` with ``path`` or ``side``.
     """
-    findings = [*_signature_findings(sides, demands), *_file_findings(files, demands)]
+    findings = [*_signature_findings(sides, demands), *known, *_file_findings(files, demands)]
     results = {outcome(file, demands) for file in files}
-    if "fail" in results or any(finding["result"] == "fail" for finding in findings):
+    results |= {finding["result"] for finding in findings}
+    if "fail" in results:
         return "fail", findings
     return ("unknown" if "unknown" in results else "pass"), findings
 
