@@ -95,7 +95,7 @@ class OriginServer(ThreadingHTTPServer):
         self.house = house
         self.origin = f"http://127.0.0.1:{self.server_address[1]}"
         self._thread = threading.Thread(
-            target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+            target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
         )
 
     def start(self) -> None:

@@ -113,7 +113,7 @@ class Repository:
     def info(self, revision: Revision, *, blobs: bool) -> dict[str, Any]:
         """The document of ``/api/<type>s/<id>``, as far as clients look at it."""
         license_name = self.card.get("license")
-        names = [license_name] if isinstance(license_name, str) else list(license_name or [])
+        names = license_name if isinstance(license_name, list) else [license_name]
         stamp = f"2026-01-01T00:00:{len(self.revisions) % 60:02d}.000Z"
         return {
             "_id": hashlib.sha256(self.repo_id.encode()).hexdigest()[:24],
@@ -127,7 +127,7 @@ class Repository:
             "createdAt": "2026-01-01T00:00:00.000Z",
             "downloads": 0,
             "likes": 0,
-            "tags": [f"license:{name}" for name in names],
+            "tags": [f"license:{name}" for name in names if isinstance(name, str)],
             "cardData": self.card,
             "siblings": [_sibling(file, blobs=blobs) for file in revision.files.values()],
         }

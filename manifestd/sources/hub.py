@@ -8,7 +8,6 @@ is an error.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -39,11 +38,6 @@ from manifestd.sources.hub_stream import HubAccess, open_stream
 from huggingface_hub import hf_hub_url  # isort: skip
 
 DEFAULT_REVISION: Final = "main"
-
-# At level INFO the HTTP client logs whole URLs, with the queries that sign them.
-_http_log = logging.getLogger("httpx2")
-if _http_log.level == logging.NOTSET:
-    _http_log.setLevel(logging.WARNING)
 
 
 class HubSource(Source[HubReference]):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import re
 import ssl
@@ -289,3 +290,12 @@ def origin_of(url: httpx2.URL) -> Origin:
 def _tls() -> ssl.SSLContext:
     # Loading the certificates takes 20 ms, once for all sources of a run.
     return httpx2.create_ssl_context()
+
+
+def _redact_record(record: logging.LogRecord) -> bool:
+    record.msg, record.args = redact(record.getMessage()), ()
+    return True
+
+
+# At level INFO the HTTP library logs whole URLs, with the queries that sign them.
+logging.getLogger("httpx2").addFilter(_redact_record)
