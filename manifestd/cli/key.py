@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,12 +84,12 @@ def list_(context: Context, form: str) -> None:
             entry.person,
             ", ".join(entry.groups) or "-",
             ", ".join(entry.may) or "-",
-            f"{_day(entry.from_)}..{_day(entry.until)}",
+            _span(entry),
             "yes" if entry.key.key_id == signing else "",
         )
         for entry in entries
     ]
-    header = ("key id", "algorithm", "person", "groups", "may", "from..until", "signs here")
+    header = ("key id", "algorithm", "person", "groups", "may", "counts", "signs here")
     emit(table(rows, header) if rows else "no key is trusted\n")
     configured = context.config.signing_key()
     if configured is None:
@@ -110,10 +109,7 @@ def show(context: Context, which: str, form: str) -> None:
     if form == "json":
         emit_json({**_document(found), "trusted": [_trusted_document(item) for item in entries]})
         return
-    trusted = [
-        f"{entry.person}: {', '.join(entry.may)} ({_day(entry.from_)}..{_day(entry.until)})"
-        for entry in entries
-    ]
+    trusted = [f"{entry.person}: {', '.join(entry.may)} ({_span(entry)})" for entry in entries]
     rows = [
         ("key id", found.key_id),
         ("hint", found.hint),
@@ -236,5 +232,10 @@ def _trusted_document(entry: TrustedKey) -> dict[str, Any]:
     }
 
 
-def _day(moment: datetime | None) -> str:
-    return "" if moment is None else f"{moment:%Y-%m-%d}"
+def _span(entry: TrustedKey) -> str:
+    """When the key counts, both days included."""
+    parts = [
+        f"from {entry.from_:%Y-%m-%d}" if entry.from_ else "",
+        f"until {entry.until:%Y-%m-%d}" if entry.until else "",
+    ]
+    return " ".join(filter(None, parts)) or "always"
