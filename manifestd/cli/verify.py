@@ -51,11 +51,12 @@ def _lines(result: VerifyResult) -> list[str]:
     if result.content == "verified":
         checked = result.checked
         lines.append(
-            f"  content    verified: {checked.files} files, {checked.bodies} bodies,"
-            f" {checked.facts} documents, manifest {result.manifest or 'none'}"
+            f"  content    verified: {checked.files} files, {checked.bodies} kept bodies,"
+            f" {checked.facts} fact documents, manifest {result.manifest or 'none'}"
         )
     elif result.content == "tampered":
-        lines.append(f"  content    TAMPERED: {len(result.flaws) + result.more_flaws} flaws")
+        count = len(result.flaws) + result.more_flaws
+        lines.append(f"  content    TAMPERED: {count} flaw{'s' if count > 1 else ''}")
     for flaw in result.flaws:
         where = f"{printable(flaw.path)}: " if flaw.path is not None else ""
         lines.append(f"    {where}{printable(flaw.what)}")
