@@ -1,0 +1,237 @@
+"""Pickles by their opcodes: which globals they would import, without executing anything.
+
+An abstract machine follows the stack of pickle's protocol (``pickletools``
+states what each opcode takes and gives), knows strings, tuples, dicts, lists and
+the calls of a closed list, and takes everything else as unknown. A global whose
+name it cannot know is reported as such.
+"""
+
+from __future__ import annotations
+
+import io
+import pickletools
+from typing import Any, Final
+
+from manifestd.formats.bounds import RefusedError
+
+MAX_OPCODES: Final = 250_000
+MAX_GLOBALS: Final = 1_000
+COMPUTED: Final = "(computed while loading)"
+
+STORAGES: Final[dict[str, tuple[str, int]]] = {
+    "torch.FloatStorage": ("F32", 4), "torch.HalfStorage": ("F16", 2),
+    "torch.BFloat16Storage": ("BF16", 2), "torch.DoubleStorage": ("F64", 8),
+    "torch.LongStorage": ("I64", 8), "torch.IntStorage": ("I32", 4),
+    "torch.ShortStorage": ("I16", 2), "torch.CharStorage": ("I8", 1),
+    "torch.ByteStorage": ("U8", 1), "torch.BoolStorage": ("BOOL", 1),
+    "torch.ComplexFloatStorage": ("C64", 8),
+}  # fmt: skip
+"""Storage class -> dtype as safetensors calls it, bytes an element."""
+
+REBUILD: Final = "torch._utils._rebuild_tensor_v2"
+PARAMETER: Final = "torch._utils._rebuild_parameter"
+ORDERED: Final = "collections.OrderedDict"
+
+CLOSED: Final = frozenset({REBUILD, PARAMETER, ORDERED, *STORAGES})
+"""Globals with which every tensor of a pickle can be named (specs 5.8)."""
+
+USUAL: Final = CLOSED | {
+    "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v3",
+    "torch._utils._rebuild_parameter_with_state", "torch._utils._rebuild_qtensor",
+    "torch.Size", "torch.device", "torch.storage.UntypedStorage", "torch.storage.TypedStorage",
+    "torch.QInt8Storage", "torch.QUInt8Storage", "torch.QInt32Storage",
+    "torch.ComplexDoubleStorage", "torch.serialization._get_layout",
+    "torch.float32", "torch.float16", "torch.bfloat16", "torch.float64", "torch.int64",
+    "torch.int32", "torch.int16", "torch.int8", "torch.uint8", "torch.bool",
+    "torch.float8_e4m3fn", "torch.float8_e5m2",
+    "collections.Counter", "_codecs.encode", "__builtin__.set", "builtins.set",
+    "builtins.bytearray", "builtins.complex",
+}  # fmt: skip
+"""What torch itself loads with ``weights_only=True``: data, nothing that runs."""
+
+
+class Unknown:
+    """A value the walk does not follow."""
+
+
+class Global:
+    """An imported name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Call:
+    """What calling a global of the closed list with known arguments would give."""
+
+    def __init__(self, name: str, args: tuple[Any, ...]) -> None:
+        self.name = name
+        self.args = args
+
+
+class Persistent:
+    """A reference to something outside the pickle (a storage)."""
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+
+
+UNKNOWN: Final = Unknown()
+_MARK: Final = object()
+_STRINGS: Final = frozenset({
+    "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE",
+    "BINUNICODE8",
+})  # fmt: skip
+_NUMBERS: Final = frozenset({"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"})
+_CONSTANTS: Final[dict[str, Any]] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+
+
+class Walk:
+    """One pickle, walked to its end or to the point where it cannot be read.
+
+    Attributes:
+        globals: Names imported, in order of appearance; :data:`COMPUTED` for hidden ones.
+        top: The abstract value the pickle gives.
+        calls: How many tensors it rebuilds.
+        complete: The walk reached STOP.
+        end: Where the pickle ends.
+    """
+
+    def __init__(self, data: bytes, start: int = 0, budget: int = MAX_OPCODES) -> None:
+        self.globals: dict[str, None] = {}
+        self.top: Any = UNKNOWN
+        self.calls = 0
+        self.complete = False
+        self.end = start
+        self.opcodes = 0
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
+        stream = io.BytesIO(data)
+        stream.seek(start)
+        try:
+            for opcode, argument, _ in pickletools.genops(stream):
+                self.opcodes += 1
+                if self.opcodes > budget:
+                    raise RefusedError(f"a pickle of more than {budget} opcodes")
+                self._step(opcode, argument)
+        except (ValueError, OverflowError, EOFError, IndexError, UnicodeError):
+            self.end = stream.tell()
+            return
+        self.complete = True
+        self.end = stream.tell()
+        self.top = self._stack[-1] if self._stack else UNKNOWN
+
+    def unusual(self) -> list[str]:
+        """Imported names outside the usual list, sorted."""
+        return sorted(self.globals.keys() - USUAL)
+
+    def _step(self, opcode: pickletools.OpcodeInfo, argument: Any) -> None:
+        name = opcode.name
+        if name in _STRINGS or name in _NUMBERS:
+            self._stack.append(argument)
+        elif name in _CONSTANTS:
+            self._stack.append(_CONSTANTS[name])
+        elif name == "MARK":
+            self._stack.append(_MARK)
+        elif name in {"MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"}:
+            slot = len(self._memo) if name == "MEMOIZE" else int(argument)
+            self._memo[slot] = self._stack[-1] if self._stack else UNKNOWN
+        elif name in {"GET", "BINGET", "LONG_BINGET"}:
+            self._stack.append(self._memo.get(int(argument), UNKNOWN))
+        elif name == "DUP":
+            self._stack.append(self._stack[-1] if self._stack else UNKNOWN)
+        elif name in {"GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}:
+            self._import(name, argument)
+        elif not self._build(name):
+            self._generic(opcode)
+
+    def _import(self, name: str, argument: Any) -> None:
+        if name in {"GLOBAL", "INST"}:
+            module, _, attribute = str(argument).partition(" ")
+            full = f"{module}.{attribute}"
+            if name == "INST":
+                self._slice()
+        elif name == "STACK_GLOBAL":
+            last, first = self._pop(), self._pop()
+            known = type(first) is str and type(last) is str
+            full = f"{first}.{last}" if known else COMPUTED
+        else:
+            full = f"{COMPUTED} copyreg extension {argument}"
+        if len(self.globals) < MAX_GLOBALS:
+            self.globals[full[:200]] = None
+        self._stack.append(UNKNOWN if name == "INST" else Global(full))
+
+    def _build(self, name: str) -> bool:
+        """Opcodes that make the containers and calls which tensors are named by."""
+        if name == "EMPTY_DICT":
+            self._stack.append({})
+        elif name == "EMPTY_LIST":
+            self._stack.append([])
+        elif name == "EMPTY_TUPLE":
+            self._stack.append(())
+        elif name in {"TUPLE1", "TUPLE2", "TUPLE3"}:
+            items = [self._pop() for _ in range(int(name[-1]))]
+            self._stack.append(tuple(reversed(items)))
+        elif name == "TUPLE":
+            self._stack.append(tuple(self._slice()))
+        elif name in {"SETITEM", "SETITEMS"}:
+            items = self._slice() if name == "SETITEMS" else [self._pop(), self._pop()][::-1]
+            self._set(items)
+        elif name in {"APPEND", "APPENDS"}:
+            items = self._slice() if name == "APPENDS" else [self._pop()]
+            target = self._stack[-1] if self._stack else None
+            if type(target) is list:
+                target.extend(items)
+        elif name == "BINPERSID":
+            self._stack.append(Persistent(self._pop()))
+        elif name == "REDUCE":
+            args, function = self._pop(), self._pop()
+            self._stack.append(self._call(function, args))
+        elif name == "BUILD":
+            self._pop()
+        else:
+            return False
+        return True
+
+    def _call(self, function: Any, args: Any) -> Any:
+        if not isinstance(function, Global) or type(args) is not tuple:
+            return UNKNOWN
+        if function.name == ORDERED and not args:
+            return {}
+        if function.name in {REBUILD, PARAMETER}:
+            self.calls += function.name == REBUILD
+            return Call(function.name, args)
+        return UNKNOWN
+
+    def _set(self, items: list[Any]) -> None:
+        target = self._stack[-1] if self._stack else None
+        if type(target) is dict:
+            for key, value in zip(items[::2], items[1::2], strict=False):
+                # Keys that are no names get one of their own: nothing may be overwritten unseen.
+                name = str(key) if type(key) in {str, int} else f"(key {len(target)})"
+                target[name if name not in target else f"{name} ({len(target)})"] = value
+
+    def _generic(self, opcode: pickletools.OpcodeInfo) -> None:
+        before = [item.name for item in opcode.stack_before]
+        if "mark" in before:
+            self._slice()
+            before = before[: before.index("mark")]
+        for _ in before:
+            self._pop()
+        self._stack.extend(UNKNOWN for _ in opcode.stack_after)
+
+    def _pop(self) -> Any:
+        if not self._stack:
+            return UNKNOWN
+        item = self._stack.pop()
+        return UNKNOWN if item is _MARK else item
+
+    def _slice(self) -> list[Any]:
+        items = []
+        while self._stack:
+            item = self._stack.pop()
+            if item is _MARK:
+                break
+            items.append(item)
+        items.reverse()
+        return items

@@ -1,0 +1,84 @@
+"""Text whose bytes are its meaning: templates, vocabularies, merges, code (``text/1``, specs 5.4, 5.5).
+
+Never equivalent. Hints say when only line ends, the final newline or something
+else invisible differs; vocabularies and merges are explained by their tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from manifestd.formats import tokenizer
+from manifestd.formats.base import Explanation, FormatReader
+from manifestd.formats.names import reader_name
+from manifestd.model.change import Change
+from manifestd.rules import linediff
+from manifestd.rules.jsondiff import MAX_CHANGES
+
+_LFS: Final = b"version https://git-lfs.github.com/spec/v1\n"
+
+
+class TextReader(FormatReader):
+    """Compares texts line by line; two texts are equal only when their bytes are."""
+
+    name: ClassVar[str] = "text"
+    version: ClassVar[str] = "text/1"
+    needs_body: ClassVar[bool] = True
+
+    def recognizes(self, path: str, size: int) -> bool:
+        """Whether the name is one of a text that is compared by bytes."""
+        return reader_name(path) == self.name
+
+    def explain(
+        self,
+        path: str,
+        left: dict[str, Any] | None,
+        right: dict[str, Any] | None,
+        left_body: bytes | None,
+        right_body: bytes | None,
+    ) -> Explanation | None:
+        """Changed lines, or the tokens of a vocabulary or merges file."""
+        if left_body is None or right_body is None:
+            return None
+        return explain_text(path, left_body, right_body)
+
+
+def explain_text(path: str, left: bytes, right: bytes) -> Explanation | None:
+    """Explain two texts as bytes; None when a side is not UTF-8 text."""
+    try:
+        old, new = left.decode("utf-8"), right.decode("utf-8")
+    except UnicodeDecodeError:
+        return Explanation(summary="not UTF-8 text: compared by bytes")
+    if left.startswith(_LFS) or right.startswith(_LFS):
+        return Explanation(summary="a Git LFS pointer, not the content")
+    kind = linediff.spelling(old, new)
+    if kind is not None:
+        what = linediff.describe_spelling(kind, old, new)
+        return Explanation(summary=what, changes=[Change(at=kind, what=what)])
+    changes = _changes(path.rpartition("/")[2].lower(), old, new)
+    shown = changes[:MAX_CHANGES]
+    return Explanation(summary=_summary(changes), changes=shown, more=len(changes) - len(shown))
+
+
+def _changes(name: str, old: str, new: str) -> list[Change]:
+    if name == "vocab.txt":
+        left, right = tokenizer.numbered(_lines(old)), tokenizer.numbered(_lines(new))
+        if left is not None and right is not None:
+            return tokenizer.vocabulary("vocabulary", left, right)
+    if name == "merges.txt" and old.split("\n", 1)[0] == new.split("\n", 1)[0]:
+        return tokenizer.merges("merges", _lines(old), _lines(new))
+    return linediff.text_changes(old, new)
+
+
+def _lines(text: str) -> list[str]:
+    return text.removesuffix("\n").split("\n")
+
+
+def _summary(changes: list[Change]) -> str:
+    if not changes:
+        return "bytes differ"
+    if changes[0].at in {"vocabulary", "merges"}:
+        return "; ".join(change.what for change in changes if change.what)
+    if len(changes) == 1:
+        return changes[0].what or f"{changes[0].at} changed"
+    return f"{len(changes)} passages changed, the first at {changes[0].at}"
