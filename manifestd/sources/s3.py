@@ -120,7 +120,7 @@ class S3Source(Source[S3Reference]):
             elif item.size == 0 and item.key.endswith("/"):
                 notes.add(
                     "left-out",
-                    "{n} directory markers (empty objects whose key ends in /) left out",
+                    "{n} directory markers left out: empty objects whose key ends in /",
                     example=shown(self.bucket, item.key),
                 )
             elif item.key == self.prefix:

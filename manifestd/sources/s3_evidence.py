@@ -69,6 +69,7 @@ class Ladder:
         self._listing_names_algorithms = False
         self._sampled = 0
         self._sample_showed = False
+        self._untyped = False
         express = connection.bucket.endswith("--x-s3")
         self._etags_trusted = (connection.amazon or options.etag_is_md5) and not express
 
@@ -81,6 +82,9 @@ class Ladder:
             return True
         if item.algorithms is not None:
             self._listing_names_algorithms = True
+            # A server without checksum types has nothing that could be claimed.
+            if self._untyped and item.kind is None:
+                return False
             if not _STRONG.isdisjoint(item.algorithms):
                 return True
             if self._reports.covers(item):
@@ -119,6 +123,8 @@ class Ladder:
             sums = checksums_of(answer.headers)
             if sums.kind is not None:
                 self._sample_showed = True
+            elif sums.values:
+                self._untyped = True
             self._take(item, answer, sums, found)
         return self._entry(item, found)
 

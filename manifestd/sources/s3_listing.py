@@ -8,16 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
-
-from botocore.parsers import ResponseParserError
+from typing import Any, NamedTuple
 
 from manifestd.errors import UnreachableError
 from manifestd.sources.s3_client import Connection, bare
 from manifestd.sources.s3_errors import FAULTS, final, shown, translate
-
-_PAGE_TRIES: Final = 3
-"""A page with broken XML comes whole the next time; S3's model warns of such pages."""
 
 
 class Listed(NamedTuple):
@@ -111,19 +106,11 @@ def _keys(page: dict[str, Any]) -> list[str]:
 
 
 def _page(connection: Connection, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    for left in reversed(range(_PAGE_TRIES)):
-        try:
-            return connection.call(operation, **arguments)
-        except ResponseParserError as error:
-            if not left:
-                raise UnreachableError(
-                    f"{shown(connection.bucket)}: the listing is not readable XML",
-                    why=str(error)[:200],
-                    hint="check that AWS_ENDPOINT_URL_S3 is an S3 service",
-                ) from error
-        except FAULTS as error:
-            raise final(translate(error, connection.bucket)) from error
-    raise AssertionError("unreachable: the last try returns or raises")
+    # A page of broken XML is a 500 to botocore, so its retries fetch that page again.
+    try:
+        return connection.call(operation, **arguments)
+    except FAULTS as error:
+        raise final(translate(error, connection.bucket)) from error
 
 
 def _listed(item: dict[str, Any], version: str | None) -> Listed:
