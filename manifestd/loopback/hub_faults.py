@@ -20,6 +20,7 @@ KINDS: Final[dict[str, str]] = {
     "expired-link": "the store behind the Hub answers 403, as for a link that ran out",
     "ignore-range": "answers 200 with everything although a range was asked for",
     "wrong-range": "answers another range than the one asked for",
+    "half-range": "answers only the first half of the range asked for",
     "wrong-total": "states another total length in Content-Range",
     "gzip": "sends the content gzip-encoded although identity was asked for",
     "other-commit": "states another commit in X-Repo-Commit",

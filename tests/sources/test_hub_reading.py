@@ -152,6 +152,16 @@ def test_a_shifted_range_is_asked_for_again(hub: LoopbackHub, naps: Naps) -> Non
         content(source, resolved, entry, 1000)
 
 
+def test_a_range_that_ends_early_is_progress(hub: LoopbackHub, naps: Naps) -> None:
+    source, resolved, entry = opened(hub)
+    hub.faults.add("cdn", "cut:200000")
+    hub.faults.add("cdn", "half-range", after=1, times=3)
+    found = measured(source, resolved, entry, naps)
+    assert found.digests["sha256"] == SHA256
+    assert found.resumed == 4
+    assert naps.taken == [], "bytes came each time"
+
+
 @pytest.mark.parametrize(
     ("kind", "offset"),
     [("wrong-total", 1000), ("long:1", 0), ("short:1", 0), ("other-commit", 0), ("gzip", None)],
