@@ -73,6 +73,10 @@ class Context:
         paths = [store, *(Path(f"{store}{end}") for end in ("-wal", "-shm", "-journal"))]
         if self.config.path is not None:
             paths.append(self.config.path.absolute())
+        key = self.config.signing_key()
+        if key is not None and "://" not in key:
+            # A private key must never become a file of a snapshot, let alone a stored body.
+            paths += [Path(key).absolute(), Path(f"{key}.pub").absolute()]
         return tuple(str(path) for path in paths)
 
     @staticmethod

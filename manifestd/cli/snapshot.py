@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 import click
@@ -71,10 +72,13 @@ def snapshot(context: Context, /, kind: str, reference: str, form: str, **option
     if signer is None and not options["no_sign"]:
         log.warning("no signing key is configured: the snapshot will be unsigned")
     with context.open_store(write=True) as store:
-        with progress(quiet=context.quiet or form == "json") as shown:
-            taken = take_snapshot(
-                request, store=store, tool=f"manifestd/{__version__}", signer=signer, progress=shown
-            )
+        taken = take_snapshot(
+            request,
+            store=store,
+            tool=f"manifestd/{__version__}",
+            signer=signer,
+            progress=partial(progress, quiet=context.quiet or form == "json"),
+        )
     if taken.resumed:
         log.info("%d files were taken over from an interrupted run", taken.resumed)
     if form == "json":

@@ -8,7 +8,7 @@ lock; forked workers serve many small local files, where it does not
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from queue import SimpleQueue
 from typing import Final, Generic, TypeVar
 
@@ -30,7 +30,7 @@ def run_tasks(
     processes: bool = False,
     stop: threading.Event | None = None,
     lost: Callable[[T, UnreadableError], R] | None = None,
-) -> Iterator[R]:
+) -> Generator[R]:
     """Apply ``work`` to every item, ``jobs`` at a time, and yield results as they come.
 
     Items are taken one by one, never more than twice ``jobs`` (or, with
@@ -65,7 +65,7 @@ def _run(
     processes: bool,
     stop: threading.Event,
     lost: Callable[[T, UnreadableError], R] | None,
-) -> Iterator[R]:
+) -> Generator[R]:
     # Asked when the first result is: threads may have been started since the call.
     if processes and threading.active_count() == 1:
         yield from run_forked(items, work, jobs=jobs, lost=lost)
@@ -75,7 +75,7 @@ def _run(
 
 def _run_threads(
     items: Iterable[T], work: Callable[[T], R], jobs: int, stop: threading.Event
-) -> Iterator[R]:
+) -> Generator[R]:
     team = _Team(work, jobs)
     finished = False
     try:

@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -41,16 +41,17 @@ _FORK_SIZE: Final = 4 * 1024 * 1024
 
 
 class Progress(Protocol):
-    """Who is told how far it is. All calls come from one thread, but ``bytes``."""
-
-    def plan(self, files: int, size: int) -> None:
-        """So many files with so many bytes are going to be read."""
+    """Who is told how far it is, by any thread."""
 
     def bytes(self, count: int) -> None:
         """So many content bytes arrived (any thread)."""
 
     def done(self, measurement: Measurement) -> None:
         """One file is finished."""
+
+
+ProgressFor = Callable[[int, int], AbstractContextManager[Progress]]
+"""Makes the progress for so many bytes in so many files."""
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +89,7 @@ def take_snapshot(
     store: Store,
     tool: str,
     signer: Signer | None = None,
-    progress: Progress | None = None,
+    progress: ProgressFor | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     source: Source[Any] | None = None,
 ) -> Taken:
@@ -109,6 +110,14 @@ def take_snapshot(
     return msgspec.structs.replace(
         taken, result=msgspec.structs.replace(taken.result, seconds=seconds)
     )
+
+
+class _Silent:
+    """Nobody is told."""
+
+    def bytes(self, count: int) -> None: ...
+
+    def done(self, measurement: Measurement) -> None: ...
 
 
 class _Run:
@@ -179,37 +188,41 @@ class _Run:
             wanted = _wanted(asks)
             yield entry, decide(self.request, entry, known, wanted, self.number), known, asks
 
-    def read(self, progress: Progress | None) -> None:
+    def read(self, progress: ProgressFor | None) -> None:
         """Read what must be read, journaling results as they come."""
         files, size = 0, 0
-        largest = 0
         for task in self._tasks():
             files += 1
             size += 0 if task.headers_only else task.entry.size
-            largest = max(largest, task.entry.size)
-        if progress is not None:
-            progress.plan(files, size)
         if not files:
             return
         log.debug("reading %d files, %d bytes", files, size)
-        worker = Worker(self.source, self.resolved, progress.bytes if progress else None)
         forked = self.source.local and files >= _FORK_FROM and size / files <= _FORK_SIZE
+        shown = nullcontext(_Silent()) if progress is None else progress(size, files)
+        with shown as told:
+            worker = Worker(self.source, self.resolved, None if forked else told.bytes)
+            results = run_tasks(
+                self._tasks(), worker, jobs=self.source.settings.jobs, processes=forked
+            )
+            with closing(results):
+                self._collect(results, told, forked=forked)
+
+    def _collect(self, results: Iterator[Measurement], told: Progress, *, forked: bool) -> None:
         batch: list[Measurement] = []
         written = time.monotonic()
-        results = run_tasks(self._tasks(), worker, jobs=self.source.settings.jobs, processes=forked)
-        with closing(results):
-            try:
-                for measured in results:
-                    batch.append(measured)
-                    self.bytes_read += measured.bytes_read
-                    if progress is not None:
-                        progress.done(measured)
-                    now = time.monotonic()
-                    if len(batch) >= _BATCH_RESULTS or now - written > _BATCH_SECONDS:
-                        self._keep(batch)
-                        written = now
-            finally:
-                self._keep(batch)
+        try:
+            for measured in results:
+                batch.append(measured)
+                self.bytes_read += measured.bytes_read
+                if forked:
+                    told.bytes(measured.bytes_read)
+                told.done(measured)
+                now = time.monotonic()
+                if len(batch) >= _BATCH_RESULTS or now - written > _BATCH_SECONDS:
+                    self._keep(batch)
+                    written = now
+        finally:
+            self._keep(batch)
 
     def _tasks(self) -> Iterator[Task]:
         for entry, decision, _, asks in self.decisions():
