@@ -27,6 +27,8 @@ from manifestd.model.entry import File, Observation, Problem
 from manifestd.model.failure import Failure
 from manifestd.model.files import FileList, listed
 from manifestd.model.snapshot import EvidenceCounts, SnapshotResult
+from manifestd.workflows.sign import SignatureCheck
+from manifestd.workflows.verify import Checked, Flaw, VerifyReport, VerifyResult
 from tests.support.schemas import CANONICAL, FOLDER, SCHEMAS, check_document, schema_of, text_of
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -62,6 +64,15 @@ EXAMPLES: dict[str, Any] = {
     "files": FileList(snapshot=DIGEST, files=[
         listed(File(path="a", size=0, sha256="0" * 64, seen=Observation(evidence={"sha256": "reused"}))),
         listed(File(path="b", size=1, sha256=None, seen=Observation())),
+    ]),
+    "verify": VerifyReport(verified=False, snapshots=[
+        VerifyResult(reference="gpt2", verified=False, content="verified", signature="untrusted",
+                     exit_code=4, snapshot=DIGEST, manifest=DIGEST, name="gpt2", source="hf://gpt2",
+                     captured_at="2026-01-02T03:04:05Z", checked=Checked(files=3),
+                     signatures=[SignatureCheck(state="untrusted", key_id="0" * 64,
+                                                code="key-untrusted", why="not trusted")]),
+        VerifyResult(reference="x", verified=False, content="unknown", signature="unsigned",
+                     exit_code=3, flaws=[Flaw(code="not-stored", what="nothing is called x")]),
     ]),
     "error": Failure(code="source-not-found", what="no such bucket: 'x'", why=None, hint=None,
                      facts={"bucket": "x"}, exit_code=3),
@@ -130,6 +141,9 @@ def test_readers_of_printed_documents_may_meet_members_of_later_versions() -> No
         ("diff", ["files", 0, "left", "digests", "md5"], "0" * 31 + "G"),
         ("diff", ["left", "signature"], "yes"),
         ("files", ["files", 0, "evidence", "sha256"], "sure"),
+        ("verify", ["snapshots", 0, "exitCode"], 1),
+        ("verify", ["snapshots", 0, "content"], "fine"),
+        ("verify", ["snapshots", 1, "flaws", 0, "code"], ""),
         ("error", ["exitCode"], 0),
         ("error", ["code"], "Source Not Found"),
         ("observation", ["digests", "sha256"], "0" * 64),

@@ -28,6 +28,7 @@ from manifestd.model.files import FileList
 from manifestd.model.manifest import Manifest
 from manifestd.model.snapshot import Snapshot, SnapshotResult
 from manifestd.model.statement import Statement
+from manifestd.workflows.verify import VerifyReport
 
 FOLDER: Final = Path(__file__).parents[2] / "schemas" / "v1"
 BASE: Final = "https://manifestd.dev/schemas/v1/"
@@ -41,6 +42,7 @@ SCHEMAS: Final[dict[str, type]] = {
     "snapshot-result": SnapshotResult,
     "diff": Diff,
     "files": FileList,
+    "verify": VerifyReport,
     "error": Failure,
 }
 """Name of the schema -> type. One line here is all a new document needs."""
@@ -108,6 +110,13 @@ TIGHTER: Final[dict[str, dict[str, dict[str, Any]]]] = {
     },
     "Problem": {"code": WORD, "what": {"type": "string", "minLength": 1}},
     "SnapshotResult": {"snapshot": DIGEST, "manifest": _or_null(DIGEST), "capturedAt": TIME},
+    "VerifyResult": {
+        "exitCode": {"enum": [0, 3, 4]},
+        "snapshot": _or_null(DIGEST),
+        "manifest": _or_null(DIGEST),
+        "capturedAt": _or_null(TIME),
+    },
+    "Flaw": {"code": WORD, "what": {"type": "string", "minLength": 1}},
     "ListedFile": {"path": PATH, "digests": DIGESTS},
     "Side": {"snapshot": DIGEST, "manifest": _or_null(DIGEST), "capturedAt": TIME},
     "FileDiff": {"path": PATH, "movedFrom": PATH},
