@@ -8,6 +8,7 @@ lock; forked workers serve many small local files, where it does not
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from queue import SimpleQueue
 from typing import Final, Generic, TypeVar
@@ -127,8 +128,9 @@ class _Team(Generic[T, R]):
         self._dismissed = True
         for _ in self._threads:
             self._todo.put(None)
+        deadline = None if patience is None else time.monotonic() + patience
         for thread in self._threads:
-            thread.join(patience)
+            thread.join(None if deadline is None else max(deadline - time.monotonic(), 0))
 
     def _run(self) -> None:
         while (item := self._todo.get()) is not None and not self._dismissed:
