@@ -250,6 +250,27 @@ def test_a_short_listing_of_many_files_is_noticed_by_its_folders(hub: LoopbackHu
     assert "'b'" in problems[0].what
 
 
+def test_a_file_whose_folder_is_not_listed_shows_that_lines_are_missing() -> None:
+    from manifestd.sources.hub_listing import Listing, TreeLine
+
+    listing = Listing("c" * 40, None)
+    for kind, path in (("directory", "a"), ("file", "a/x"), ("file", "b/x")):
+        list(listing.take(TreeLine(type=kind, path=path, oid="0" * 40)))
+    (problem,) = listing.end()
+    assert problem.code == "listing-incomplete"
+    assert "'b'" in problem.what
+
+
+def test_pages_that_go_round_in_circles_end(hub: LoopbackHub) -> None:
+    hub.add_repo("org/name", FILES)
+    source = source_over(hub)
+    resolved = source.resolve()
+    empty_page = f"/api/models/org/name/tree/{resolved.revision}?cursor=999"
+    hub.faults.add("/tree/", f"next:{empty_page}", times=20)
+    with pytest.raises(UnreachableError, match="circles"):
+        everything(source, resolved)
+
+
 def test_pages_that_repeat_a_path_or_themselves_are_no_listing(hub: LoopbackHub) -> None:
     hub.page_size = 2
     hub.add_repo("org/name", FILES)
