@@ -24,6 +24,7 @@ from manifestd.reports.telling import (
     signed,
     title,
     told,
+    warnings,
 )
 
 STYLE: Final = """
@@ -91,7 +92,11 @@ def _first(diff: Diff) -> Iterator[str]:
             name = f"<code>{html(path)}</code>: " if path is not None else ""
             yield f"<li>{name}{html(sentence)}</li>"
         yield "</ol>"
-    said = [f"Note: {note}" for note in diff.notes]
+    said = [
+        f"Warning: {path}: {sentence}" if path is not None else f"Warning: {sentence}"
+        for path, sentence in warnings(diff)
+    ]
+    said += [f"Note: {note}" for note in diff.notes]
     said += [f"Next: {hint}" for hint in hints(diff.files)]
     if said:
         yield "<ul>" + "".join(f"<li>{html(text)}</li>" for text in said) + "</ul>"

@@ -18,6 +18,7 @@ from manifestd.reports.telling import (
     placed,
     title,
     told,
+    warnings,
 )
 
 
@@ -74,6 +75,10 @@ def _properties(diff: Diff) -> list[tuple[str, str]]:
             (f"{label}.snapshot", side.snapshot),
             (f"{label}.signature", side.signature),
         ]
+    found += [
+        ("warning", f"{path}: {sentence}" if path is not None else sentence)
+        for path, sentence in warnings(diff)
+    ]
     return found + [("note", note) for note in diff.notes]
 
 

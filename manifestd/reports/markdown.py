@@ -19,6 +19,7 @@ from manifestd.reports.telling import (
     signed,
     title,
     told,
+    warnings,
 )
 
 MAX_BYTES: Final = 60_000
@@ -75,11 +76,17 @@ def _head(diff: Diff) -> list[str]:
         for number, (path, sentence) in enumerate(first, 1):
             name = f"{markdown_name(path)}: " if path is not None else ""
             lines.append(f"{number}. {name}{markdown(sentence)}")
-    said = [f"Note: {note}" for note in diff.notes[:_NOTES]]
-    said += [f"Next: {hint}" for hint in hints(diff.files)]
+    said = [f"- {_warning(*item)}" for item in warnings(diff)[:_NOTES]]
+    said += [f"- Note: {markdown(note)}" for note in diff.notes[:_NOTES]]
+    said += [f"- Next: {markdown(hint)}" for hint in hints(diff.files)]
     if said:
-        lines += ["", *(f"- {markdown(text)}" for text in said)]
+        lines += ["", *said]
     return lines
+
+
+def _warning(path: str | None, sentence: str) -> str:
+    name = f"{markdown_name(path)}: " if path is not None else ""
+    return f"Warning: {name}{markdown(sentence)}"
 
 
 def _side(label: str, side: Side) -> str:

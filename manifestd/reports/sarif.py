@@ -40,7 +40,11 @@ class SarifReport(Report):
     def diff(self, diff: Diff, options: ReportOptions) -> str:
         """The log with one run. Identical files give no result."""
         results = outcomes(diff)
-        found = [_of_finding(item) for item in diff.findings if item.get("path") is None]
+        found = [
+            _of_finding(item)
+            for item in diff.findings
+            if item.get("rule") not in {"strict", "min-impact"}
+        ]
         found += [
             _of_file(file, results[file.path], diff)
             for file in diff.files
@@ -106,9 +110,15 @@ def _of_file(file: FileDiff, result: str, diff: Diff) -> dict[str, Any]:
 def _of_finding(finding: dict[str, Any]) -> dict[str, Any]:
     rule = str(finding.get("rule"))
     rule = rule if rule in _RULES else "finding"
-    return {
+    path = finding.get("path")
+    name = f"{visible(path)}: " if isinstance(path, str) else ""
+    result = {
         "ruleId": rule,
         "ruleIndex": list(_RULES).index(rule),
         "level": _LEVELS.get(str(finding.get("result")), "warning"),
-        "message": {"text": visible(str(finding.get("what")))},
+        "message": {"text": name + visible(str(finding.get("what")))},
     }
+    if isinstance(path, str):
+        place = {"artifactLocation": {"uri": uri(path)}}
+        result["locations"] = [{"physicalLocation": place}]
+    return result

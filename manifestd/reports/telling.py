@@ -27,6 +27,7 @@ WORDS: Final[dict[Verdict, str]] = {
 
 RESULTS: Final = {"pass": "PASS", "fail": "FAIL", "unknown": "UNKNOWN", "error": "ERROR"}
 
+_DEMANDS: Final = frozenset({"strict", "min-impact", "signature", "incomplete"})
 _WORST: Final = tuple(WORDS)
 _HIGHLIGHTS: Final = 3
 _VALUE: Final = 80
@@ -62,6 +63,15 @@ def highlights(diff: Diff) -> list[tuple[str | None, str]]:
     if diff.weights.equal and any(f.role == "weights" and f.verdict != "moved" for f in ranked):
         found.insert(0, (None, "the weights are the same tensors on both sides, in other files"))
     return found[:_HIGHLIGHTS]
+
+
+def warnings(diff: Diff) -> list[tuple[str | None, str]]:
+    """What readers warn of beyond the verdicts (code, pickles, broken indexes): (path, sentence)."""
+    return [
+        (finding.get("path"), str(finding.get("what", "")) + _where(finding))
+        for finding in diff.findings
+        if finding.get("rule") not in _DEMANDS
+    ]
 
 
 def told(file: FileDiff) -> str:
@@ -189,6 +199,11 @@ def _weight(file: FileDiff) -> tuple[int, int, int, bytes]:
         0 if file.role == "weights" else 1,
         file.path.encode(),
     )
+
+
+def _where(finding: dict[str, Any]) -> str:
+    side = finding.get("side")
+    return f" (on {'both sides' if side == 'both' else f'the {side}'})" if side else ""
 
 
 def _plural(count: int, one: str, many: str) -> str:

@@ -21,10 +21,12 @@ from manifestd.reports.telling import (
     signed,
     tensors_told,
     told,
+    warnings,
 )
 
 _COLORS: Final = {"pass": "32", "fail": "31", "unknown": "33", "error": "31"}
 _DETAILS: Final = 5
+_WARNINGS: Final = 20
 _ROWS: Final = 5000
 _LINE: Final = 400
 
@@ -46,7 +48,6 @@ def _lines(diff: Diff, options: ReportOptions) -> Iterator[str]:
     yield ""
     yield from _side("left ", diff.left)
     yield from _side("right", diff.right)
-    notes = [_plain(note) for note in diff.notes]
     first = highlights(diff)
     if first:
         yield ""
@@ -54,8 +55,11 @@ def _lines(diff: Diff, options: ReportOptions) -> Iterator[str]:
         for number, (path, sentence) in enumerate(first, 1):
             name = f"{visible(path)}: " if path is not None else ""
             yield f"  {number}. {name}{_plain(sentence)}"
-    for note in notes:
-        yield f"Note: {note}"
+    for path, sentence in warnings(diff)[:_WARNINGS]:
+        name = f"{visible(path)}: " if path is not None else ""
+        yield f"Warning: {name}{_plain(sentence)}"
+    for note in diff.notes:
+        yield f"Note: {_plain(note)}"
     files = [file for file in diff.files if file.verdict != "identical"]
     if files:
         yield ""

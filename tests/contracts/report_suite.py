@@ -174,7 +174,9 @@ def hostile(name: str) -> Diff:
     unsure = FileDiff(path=name + "3", verdict="unverifiable", reason=name, hint=name)
     here = side(name, signed_by=[name], revision=name)
     there = side(name, source=f"file:///{name}", signature="untrusted", complete=False)
-    return diff_of([file, moved, unsure], left=here, right=there, notes=[name])
+    diff = diff_of([file, moved, unsure], left=here, right=there, notes=[name])
+    warned = {"rule": name, "path": name, "what": name, "side": "right", "impact": "security"}
+    return msgspec.structs.replace(diff, findings=[*diff.findings, warned])
 
 
 class ReportSuite:
@@ -182,6 +184,7 @@ class ReportSuite:
 
     name: ClassVar[str]
     lists_identical: ClassVar[bool] = True
+    shows_warnings: ClassVar[bool] = True
 
     def render(self, diff: Diff, **options: object) -> str:
         """The report of a diff, with its options by keyword."""
@@ -206,6 +209,11 @@ class ReportSuite:
         for file in files_of_every_verdict():
             if file.verdict != "identical":
                 assert file.path in text
+
+    def test_what_readers_warn_of_is_shown(self) -> None:
+        warned = {"rule": "pickle-global", "path": "x.pkl", "what": "imports os.system"}
+        diff = msgspec.structs.replace(failing(), findings=[warned])
+        assert ("imports os.system" in self.render(diff)) is self.shows_warnings
 
     def test_changes_only_leaves_identical_files_out_and_keeps_the_rest(self) -> None:
         text = self.render(failing(), changes_only=True)

@@ -1,0 +1,147 @@
+"""What is behind a difference, from the evidence in the store: meaning, tensors, damage, impact."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from manifestd import canonical
+from manifestd.errors import MalformedError
+from manifestd.formats import findings_of, reader_for
+from manifestd.formats.base import Explanation, FormatReader
+from manifestd.model.change import FileDiff
+from manifestd.model.entry import Chunks, File, Problem
+from manifestd.model.evidence import Grade, at_least
+from manifestd.rules.compare import About
+from manifestd.rules.gaps import closing
+from manifestd.rules.impact import assess
+from manifestd.rules.layouts import is_composite, part_digests
+from manifestd.store import Store
+
+MAX_CHANGES: Final = 300
+
+Facts = dict[str, Any]
+
+
+class ChunksDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Digests of one file's pieces, as stored (format v1, section 6)."""
+
+    layouts: list[Chunks]
+    schema: Literal["manifestd.chunks/v1"]
+
+
+class Explainer:
+    """Explains files of one store. Says nothing where the store holds nothing to say it from.
+
+    Attributes:
+        findings: What readers warned of on the right side and not on the left, so far.
+    """
+
+    def __init__(self, store: Store, min_evidence: Grade = "none") -> None:
+        self._store = store
+        self._min_evidence = min_evidence
+        self.findings: list[Facts] = []
+
+    def about(self, file: File, problem: Problem | None, place: str) -> About:
+        """What judging may need of a side besides the file: its chunk digests, its problem."""
+        chunks = [
+            found
+            for algorithm in file.seen.digests
+            if is_composite(algorithm) and (found := part_digests(file, algorithm)) is not None
+        ]
+        if file.seen.chunks is not None and self._store.blobs.has(file.seen.chunks):
+            data = self._store.blobs.get(file.seen.chunks)
+            chunks += canonical.decode(data, ChunksDocument, name="chunk digests").layouts
+        return About(chunks=chunks, problem=problem, place=place)
+
+    def explained(
+        self, diff: FileDiff, left: File, right: File, places: tuple[str, str]
+    ) -> FileDiff:
+        """Add meaning to a ``different`` file; ``equivalent`` only where its reader says so."""
+        if diff.verdict != "different":
+            return diff
+        found = self._explanation(diff.path, left, right)
+        if found is None:
+            return self.assessed(diff, left, right)
+        told = msgspec.structs.replace(
+            diff,
+            changes=found.changes,
+            more_changes=found.more,
+            tensors=found.tensors,
+            summary=found.summary,
+        )
+        if found.equivalent:
+            return self._equivalent(told, left, right, places)
+        told = self.assessed(told, left, right)
+        # Damaged ranges come after what they mean, and have no impact of their own.
+        changes = [*told.changes, *diff.changes]
+        more = told.more_changes + diff.more_changes + max(0, len(changes) - MAX_CHANGES)
+        return msgspec.structs.replace(told, changes=changes[:MAX_CHANGES], more_changes=more)
+
+    def assessed(self, diff: FileDiff, left: File | None, right: File | None) -> FileDiff:
+        """Give a file and its single changes their impact by the rules table."""
+        known = findings_of(diff.path, self.facts(left)) if left is not None else []
+        warned = findings_of(diff.path, self.facts(right)) if right is not None else []
+        new = [finding for finding in warned if finding not in known]
+        self.findings += [{**finding, "side": "right"} for finding in new]
+        found = assess(
+            diff.path,
+            diff.role,
+            diff.verdict,
+            changes=diff.changes,
+            tensors=diff.tensors,
+            findings=new,
+        )
+        return msgspec.structs.replace(diff, impact=found.impact, changes=found.changes)
+
+    def facts(self, file: File) -> Facts | None:
+        """What a reader learned of a file when it was snapshotted; None where nothing is stored."""
+        if file.seen.facts is None or not self._store.blobs.has(file.seen.facts):
+            return None
+        data = self._store.blobs.get(file.seen.facts)
+        return canonical.decode(data, dict[str, Any], name=f"facts of {file.path!r}")
+
+    def _equivalent(
+        self, diff: FileDiff, left: File, right: File, places: tuple[str, str]
+    ) -> FileDiff:
+        """Equal in meaning, if both sides' bytes are known as well as was asked for."""
+        minimum = self._min_evidence
+        if at_least(left.grade(), minimum) and at_least(right.grade(), minimum):
+            reason = "other bytes, equal for every known reader"
+            return msgspec.structs.replace(
+                diff, verdict="equivalent", impact="cosmetic", reason=reason
+            )
+        return msgspec.structs.replace(
+            diff,
+            verdict="unverifiable",
+            reason="the contents mean the same, but are only "
+            f"{left.grade()} on the left and {right.grade()} on the right",
+            hint=closing(left, right, places, minimum),
+        )
+
+    def _explanation(self, path: str, left: File, right: File) -> Explanation | None:
+        reader = reader_for(path, max(left.size, right.size))
+        if reader is None:
+            return None
+        facts = self.facts(left), self.facts(right)
+        bodies = self._body(reader, left), self._body(reader, right)
+        try:
+            found = reader.explain(path, *facts, *bodies)
+        except MalformedError:
+            # Facts were written by whoever took the snapshot; odd ones explain nothing.
+            return None
+        if found is not None and found.equivalent and _versions_differ(*facts):
+            return msgspec.structs.replace(found, equivalent=False)
+        return found
+
+    def _body(self, reader: FormatReader, file: File) -> bytes | None:
+        if not reader.needs_body or not file.seen.body or file.sha256 is None:
+            return None
+        digest = f"sha256:{file.sha256}"
+        return self._store.blobs.get(digest) if self._store.blobs.has(digest) else None
+
+
+def _versions_differ(left: Facts | None, right: Facts | None) -> bool:
+    """Facts of two reader versions never make files equivalent, whatever the reader says."""
+    return left is not None and right is not None and left.get("format") != right.get("format")

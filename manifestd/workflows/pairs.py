@@ -1,0 +1,69 @@
+"""The files of two snapshots side by side, reading no more of the store than the question needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final, NamedTuple
+
+from manifestd.errors import TamperedError
+from manifestd.model.entry import File
+from manifestd.model.snapshot import Snapshot
+from manifestd.store import Store
+
+_BATCH: Final = 4096
+
+
+class Pair(NamedTuple):
+    """One path; at least one side has a file there."""
+
+    path: str
+    left: File | None
+    right: File | None
+
+
+def differing(store: Store, left: Snapshot, right: Snapshot) -> Iterator[Pair]:
+    """Only paths whose content differs, in path order; for sides that know every sha256.
+
+    Parts of the trees that both sides share are not read, and observations only of the
+    paths that come out.
+
+    Raises:
+        TamperedError: The trees do not hold what the records say.
+    """
+    found = mine = theirs = 0
+    rows = store.trees.diff(left.content, right.content)
+    while batch := list(islice(rows, _BATCH)):
+        lefts = store.trees.some_files(left, [path for path, here, _ in batch if here is not None])
+        rights = store.trees.some_files(
+            right, [path for path, _, there in batch if there is not None]
+        )
+        mine, theirs, found = mine + len(lefts), theirs + len(rights), found + len(batch)
+        for path, here, there in batch:
+            pair = Pair(path, lefts.get(path), rights.get(path))
+            if (pair.left is None) != (here is None) or (pair.right is None) != (there is None):
+                raise TamperedError(f"the two trees of a snapshot disagree about {path!r}")
+            yield pair
+    same_content = left.manifest == right.manifest
+    if same_content != (found == 0) or left.files - mine != right.files - theirs:
+        raise TamperedError(
+            "the file lists of the two snapshots do not hold what their records say",
+            hint="run `manifestd store check`",
+        )
+
+
+def joined(store: Store, left: Snapshot, right: Snapshot) -> Iterator[Pair]:
+    """Every path of either side, in path order; reads both lists whole, a leaf at a time."""
+    mine, theirs = iter(store.trees.files(left)), iter(store.trees.files(right))
+    here, there = next(mine, None), next(theirs, None)
+    while here is not None or there is not None:
+        if there is None or (here is not None and here.path.encode() < there.path.encode()):
+            assert here is not None
+            yield Pair(here.path, here, None)
+            here = next(mine, None)
+        elif here is None or there.path.encode() < here.path.encode():
+            yield Pair(there.path, None, there)
+            there = next(theirs, None)
+        else:
+            yield Pair(here.path, here, there)
+            here, there = next(mine, None), next(theirs, None)

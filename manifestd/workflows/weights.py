@@ -1,0 +1,115 @@
+"""The weights of two snapshots as a whole: the same tensors in whatever files, indexes that hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+import msgspec
+
+from manifestd.formats.names import reader_name
+from manifestd.model.change import FileDiff, WeightsDiff
+from manifestd.model.entry import File
+from manifestd.model.snapshot import Snapshot
+from manifestd.rules.tensors import compare_weights, has_tensors, whole_file
+from manifestd.store import Store
+
+MAX_FILES: Final = 10_000
+"""Files up to which both lists are read for a weights digest; larger places hold many models."""
+
+_MAX_FINDINGS: Final = 100
+
+Facts = dict[str, Any]
+
+
+class Weighed(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it: the document's ``weights``, and findings about shard indexes."""
+
+    weights: WeightsDiff
+    findings: list[Facts] = []
+
+
+class _Side:
+    """The weight files of one snapshot: their facts by path, and every path there is."""
+
+    def __init__(self, files: Collection[File], facts: Callable[[File], Facts | None]) -> None:
+        weights = [file for file in files if file.seen.role == "weights"]
+        self.paths = {file.path for file in files}
+        self.facts = {file.path: facts(file) for file in weights}
+        self.sha256 = {
+            file.path: file.sha256 for file in weights if reader_name(file.path) != "shardindex"
+        }
+        self.streamed = {
+            sha256: path
+            for path, sha256 in self.sha256.items()
+            if sha256 is not None and _complete(self.facts[path])
+        }
+        self.contents = set(self.sha256.values())
+
+    def tensors(self, other: _Side) -> list[Facts | None]:
+        """Facts that list tensors, one for each file; None where nothing is known of one."""
+        return [self._best(path, sha256, other) for path, sha256 in self.sha256.items()]
+
+    def _best(self, path: str, sha256: str | None, other: _Side) -> Facts | None:
+        """A file's own facts; an identical file's on the other side, if only that was streamed."""
+        own = self.facts[path]
+        if _complete(own):
+            return own
+        if sha256 is None:
+            return own
+        if sha256 in other.streamed:
+            return other.facts[other.streamed[sha256]]
+        if sha256 in other.contents or not has_tensors(own):
+            return whole_file(sha256)
+        return own
+
+
+def weigh(
+    store: Store,
+    sides: tuple[Snapshot, Snapshot],
+    files: list[FileDiff],
+    facts: Callable[[File], Facts | None],
+) -> Weighed:
+    """Compare the sets of tensors of two snapshots.
+
+    Weights that are all identical are equal without reading anything. Otherwise both
+    file lists are read, if they are those of one model rather than of a whole mirror.
+
+    Args:
+        store: Where both are.
+        sides: The two records.
+        files: At least every file that is not identical.
+        facts: Loads a file's facts.
+    """
+    if not any(file.role == "weights" and file.verdict != "identical" for file in files):
+        whole = all(side.complete for side in sides)
+        return Weighed(weights=WeightsDiff(left=None, right=None, equal=True if whole else None))
+    if max(side.files for side in sides) > MAX_FILES:
+        return Weighed(weights=WeightsDiff(left=None, right=None, equal=None))
+    left, right = (_Side([*store.trees.files(side)], facts) for side in sides)
+    weights = compare_weights(left.tensors(right), right.tensors(left))
+    return Weighed(weights=weights, findings=_findings(left, right))
+
+
+def _findings(left: _Side, right: _Side) -> list[Facts]:
+    """Where an index disagrees with its shards, on either side."""
+    if not any(reader_name(path) == "shardindex" for path in (*left.facts, *right.facts)):
+        return []
+    from manifestd.formats.shardindex import check_shards
+
+    mine, theirs = check_shards(left.paths, left.facts), check_shards(right.paths, right.facts)
+    both = [{**finding, "side": "both"} for finding in mine if finding in theirs]
+    found = [
+        *({**finding, "side": "left"} for finding in mine if finding not in theirs),
+        *({**finding, "side": "right"} for finding in theirs if finding not in mine),
+    ]
+    return [*found, *both][:_MAX_FINDINGS]
+
+
+def _complete(facts: Facts | None) -> bool:
+    return (
+        facts is not None
+        and has_tensors(facts)
+        and "digestAlgorithm" in facts
+        and all("digest" in tensor for tensor in facts["tensors"])
+    )
