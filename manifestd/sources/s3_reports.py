@@ -244,6 +244,8 @@ def _rows(table: Document) -> Iterator[list[str]]:
             yield fields
     except (csv.Error, UnicodeDecodeError) as error:
         raise UsageError(f"{table.where} is no completion report", why=str(error)) from error
+    finally:
+        text.detach()
 
 
 def _results(manifest: Any, where: str) -> Iterator[tuple[dict[str, Any], str]]:
