@@ -5,10 +5,17 @@ from __future__ import annotations
 import logging
 import urllib.request
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 from urllib.parse import quote
 
 from manifestd.errors import MissingExtraError
+
+_HEADERS: Final = {
+    "Content-Type": "application/octet-stream",
+    # moto checks no signature, but reads the service and the region from here.
+    "Authorization": "AWS4-HMAC-SHA256 Credential=demo/20260101/us-east-1/s3/aws4_request, "
+    "SignedHeaders=host, Signature=0",
+}
 
 
 class LoopbackS3:
@@ -33,7 +40,9 @@ class LoopbackS3:
             self._request(f"/{bucket}/{quote(prefix + path)}", data)
 
     def _request(self, path: str, data: bytes) -> None:
-        request = urllib.request.Request(self.endpoint + path, data=data, method="PUT")  # noqa: S310  (loopback)
+        request = urllib.request.Request(  # noqa: S310  (loopback)
+            self.endpoint + path, data=data, method="PUT", headers=_HEADERS
+        )
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             answer.read()
 
