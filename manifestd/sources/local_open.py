@@ -100,10 +100,12 @@ class Beneath:
                 continue
             here = "/".join([*done, part])
             try:
-                is_link = stat.S_ISLNK(self.stat(here).st_mode)
+                mode = self.stat(here).st_mode
             except (FileNotFoundError, NotADirectoryError):
                 raise LinkError("leads to nothing") from None
-            if not is_link:
+            if not stat.S_ISLNK(mode):
+                if todo and not stat.S_ISDIR(mode):
+                    raise LinkError("leads to nothing")
                 done.append(part)
                 continue
             links += 1
