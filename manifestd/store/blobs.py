@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 import zlib
 from collections.abc import Iterator
 from typing import Any, Final, Literal
+from zlib import crc32
 
 from manifestd.errors import MalformedError, TamperedError
 from manifestd.model.digest import Digest, hex_of, parse_digest
-from manifestd.store.database import Database
+from manifestd.store.database import ERRORS, Database
 
 Kind = Literal["record", "leaf", "node", "body", "facts", "chunks", "bundle", "document"]
 KINDS: Final[frozenset[str]] = frozenset(
@@ -23,6 +23,9 @@ MAX_SIZE: Final = 256 * 1024 * 1024
 # Fast for leaves, which come by the thousand; content leaves are mostly digests and stay plain.
 _LEVELS: Final = {"leaf": 1, "node": 6, "body": 6, "facts": 6, "chunks": 6}
 _WORTH: Final = 0.9
+
+PACKED: Final = "zlib+crc32"
+"""A zlib stream and the CRC-32 of that stream, four bytes, big-endian."""
 
 INSERT: Final = (
     "INSERT INTO blob(digest, kind, encoding, size, data) VALUES (?, ?, ?, ?, ?)"
@@ -53,7 +56,7 @@ class Blobs:
         """As :meth:`get`, by the 32 bytes of the digest."""
         try:
             row = self._connection.execute(_FETCH, (raw,)).fetchone()
-        except sqlite3.Error as error:
+        except ERRORS as error:
             self._database.fail(error)
         if row is None:
             raise TamperedError(
@@ -127,7 +130,8 @@ def blob_row(raw: bytes, data: bytes, kind: str) -> BlobRow:
     if level is not None and len(data) >= 128 and not data.startswith(b'["manifestd.content/'):
         packed = zlib.compress(data, level)
         if len(packed) < _WORTH * len(data):
-            return (raw, kind, "zlib", len(data), packed)
+            # Deflate leaves bits unused: without a sum over the stream one could be flipped unseen.
+            return (raw, kind, PACKED, len(data), packed + crc32(packed).to_bytes(4, "big"))
     return (raw, kind, "raw", len(data), data)
 
 
@@ -135,10 +139,13 @@ def unpacked(encoding: Any, size: Any, data: Any) -> bytes | None:
     """The bytes of a row, or None when the row contradicts itself. Never makes more than ``size``."""
     if not isinstance(data, bytes) or not isinstance(size, int) or not 0 <= size <= MAX_SIZE:
         return None
-    if encoding == "zlib":
+    if encoding == PACKED:
+        packed, found_sum = data[:-4], data[-4:]
+        if crc32(packed).to_bytes(4, "big") != found_sum:
+            return None
         stream = zlib.decompressobj()
         try:
-            found = stream.decompress(data, size + 1)
+            found = stream.decompress(packed, size + 1)
         except zlib.error:
             return None
         if not stream.eof or stream.unused_data:

@@ -34,6 +34,8 @@ PAGE_SIZE: Final = 16_384
 
 Row = tuple[Any, ...]
 _SECONDS: Final = 10.0
+ERRORS: Final = (sqlite3.Error, UnicodeError)
+"""What sqlite3 raises; the second for damaged names inside its own messages, and for surrogates."""
 
 
 class Database:
@@ -57,7 +59,7 @@ class Database:
         """The first row of a query, or None."""
         try:
             row: Row | None = self.connection.execute(sql, values).fetchone()
-        except sqlite3.Error as error:
+        except ERRORS as error:
             self.fail(error)
         return row
 
@@ -65,28 +67,28 @@ class Database:
         """All rows of a query that is known to be small."""
         try:
             return self.connection.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except ERRORS as error:
             self.fail(error)
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
         """Rows of a query one by one. Do not write to its tables meanwhile."""
         try:
             yield from self.connection.execute(sql, values)
-        except sqlite3.Error as error:
+        except ERRORS as error:
             self.fail(error)
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Execute one statement; return the number of rows it changed."""
         try:
             return self.connection.execute(sql, values).rowcount
-        except sqlite3.Error as error:
+        except ERRORS as error:
             self.fail(error)
 
     def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Execute one statement for each row. Call it inside a transaction."""
         try:
             self.connection.executemany(sql, rows)
-        except sqlite3.Error as error:
+        except ERRORS as error:
             self.fail(error)
 
     @contextlib.contextmanager
@@ -124,7 +126,7 @@ class Database:
             if durable:
                 self.run("PRAGMA synchronous=NORMAL")
 
-    def fail(self, error: sqlite3.Error) -> NoReturn:
+    def fail(self, error: Exception) -> NoReturn:
         """Raise what SQLite's error means for us.
 
         Raises:
@@ -135,8 +137,10 @@ class Database:
         raise translated(error, self.path) from error
 
 
-def translated(error: sqlite3.Error, path: Path) -> Exception:
+def translated(error: Exception, path: Path) -> Exception:
     """Our error for one of SQLite's; a misuse of the library comes back as it is."""
+    if isinstance(error, UnicodeEncodeError):
+        return MalformedError(f"text that is not Unicode cannot be stored: {error.object!r}")
     if isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
         return error
     name = getattr(error, "sqlite_errorname", "")
@@ -244,7 +248,7 @@ def _open(path: Path, target: str, seconds: float) -> Database:
         connection = sqlite3.connect(
             target, timeout=seconds, isolation_level=None, uri=target.startswith("file:")
         )
-    except sqlite3.Error as error:
+    except ERRORS as error:
         raise translated(error, path) from error
     database = Database(connection, path)
     try:

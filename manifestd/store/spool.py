@@ -17,7 +17,7 @@ import msgspec
 
 from manifestd.errors import MalformedError
 from manifestd.model.entry import Entry
-from manifestd.store.database import translated
+from manifestd.store.database import ERRORS, translated
 
 _BATCH: Final = 2000
 _encoder = msgspec.msgpack.Encoder()
@@ -98,14 +98,14 @@ class Spool:
             self._connection.executemany("INSERT INTO entry VALUES (?, ?)", rows)
         except sqlite3.IntegrityError as error:
             raise _twice(rows[self._connection.total_changes - before][0]) from error
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise translated(error, Path("temporary listing")) from error
         self._run("COMMIT")
 
     def _run(self, sql: str, values: tuple[str, ...] = ()) -> sqlite3.Cursor:
         try:
             return self._connection.execute(sql, values)
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise translated(error, Path("temporary listing")) from error
 
 
