@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
 MAX_CELL: Final = 300
 """Characters of a name or value shown in a table cell; the JSON report has all of it."""
+
+_SENTENCE: Final = {
+    **{ord(char): f"\\{char}" for char in "\\`*_[]~$#"},
+    **{ord(char): f"&#{ord(char)};" for char in "&<>|"},
+}
+_LIST_MARK: Final = re.compile(r"^(\d*)((?<=\d)[.)]|(?<!\d)[-+])(?= |$)")
+
+_SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 # What Markdown, or GitHub on top of it, would act on, as numeric character references.
 _MARKDOWN: Final = {ord(char): f"&#{ord(char)};" for char in "\\`*_{}[]()<>#+!|~&@:$^=\"'"}
@@ -15,7 +24,7 @@ _MARKDOWN: Final = {ord(char): f"&#{ord(char)};" for char in "\\`*_{}[]()<>#+!|~
 def visible(text: str) -> str:
     r"""Return ``text`` on one line with nothing in it that acts, hides or misleads.
 
-    Control, format (bidi, zero width), unassigned and separator characters become
+    Control, format (bidi, zero width), unassigned and separator characters become ``\n``,
     ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``; a backslash is doubled, so that two names never
     look alike. Text that is not in normal form C has all its non-ASCII characters escaped:
     else ``é`` in one piece and in two would look the same. The result is legal in XML.
@@ -51,9 +60,16 @@ def html(text: str) -> str:
     return text
 
 
-def markdown(text: str) -> str:
-    """For a sentence or a table cell in Markdown: nothing in it is markup, a link or a mention."""
-    return shorten(visible(text)).translate(_MARKDOWN)
+def markdown(text: str, limit: int = MAX_CELL) -> str:
+    """For a sentence or a table cell in Markdown: nothing in it is markup, a link or a mention.
+
+    Mentions are found in rendered text, so only ``<code>`` keeps one from calling people.
+    """
+    text = shorten(visible(text), limit).strip()
+    if "@" in text:
+        return f"<code>{text.translate(_MARKDOWN)}</code>"
+    text = text.translate(_SENTENCE).replace("://", "&#58;//").replace("www.", "www&#46;")
+    return _LIST_MARK.sub(r"\1\\\2", text)
 
 
 def markdown_name(text: str) -> str:
@@ -102,6 +118,8 @@ def _composed(text: str) -> bool:
 
 
 def _escaped(char: str) -> str:
+    if char in _SHORT:
+        return _SHORT[char]
     code = ord(char)
     if code < 0x100:
         return f"\\x{code:02x}"

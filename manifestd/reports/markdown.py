@@ -17,6 +17,7 @@ from manifestd.reports.telling import (
     hints,
     placed,
     signed,
+    summarised,
     title,
     told,
     warnings,
@@ -78,7 +79,7 @@ def _head(diff: Diff) -> list[str]:
             lines.append(f"{number}. {name}{markdown(sentence)}")
     said = [f"- {_warning(*item)}" for item in warnings(diff)[:_NOTES]]
     said += [f"- Note: {markdown(note)}" for note in diff.notes[:_NOTES]]
-    said += [f"- Next: {markdown(hint)}" for hint in hints(diff.files)]
+    said += [f"- Next: {markdown(hint, 1000)}" for hint in hints(diff.files)]
     if said:
         lines += ["", *said]
     return lines
@@ -111,9 +112,10 @@ def _fitting(files: list[FileDiff], budget: int) -> tuple[list[str], int]:
 
 
 def _row(file: FileDiff) -> str:
-    what = "" if file.verdict == "identical" else markdown(told(file))
+    lines = [] if file.verdict == "identical" else [told(file)]
     if len(file.changes) > 2:
-        what += "".join(f"<br>{markdown(line)}" for line in details(file, 5))
+        lines = [summarised(file) or "", *details(file, 5)]
+    what = "<br>".join(markdown(line) for line in lines if line)
     return (
         f"| {WORDS[file.verdict]} | {file.impact} | {markdown(based(file))} "
         f"| {markdown_name(file.path)} | {what} |"

@@ -31,6 +31,9 @@ _DEMANDS: Final = frozenset({"strict", "min-impact", "signature", "incomplete"})
 _WORST: Final = tuple(WORDS)
 _HIGHLIGHTS: Final = 3
 _VALUE: Final = 80
+_BRIEF: Final = 100
+_PASSAGE: Final = 120
+_PASSAGE_LINES: Final = 4
 
 
 def headline(diff: Diff) -> str:
@@ -75,31 +78,48 @@ def warnings(diff: Diff) -> list[tuple[str | None, str]]:
 
 
 def told(file: FileDiff) -> str:
-    """One file's story in one line: what explains it, else why it is so."""
+    """One file's story in one line: what explains it and why it matters, else why it is so."""
     if file.verdict == "moved":
         return f"moved here from {file.moved_from}"
     if file.verdict in {"leftOnly", "rightOnly"}:
         side = file.left or file.right
         where = "missing on the right" if file.verdict == "leftOnly" else "only on the right"
         return f"{where} ({size_text(side.size)})" if side else where
-    parts = [file.summary or (tensors_told(file.tensors) if file.tensors else None)]
-    if file.changes and not file.tensors:
-        parts.append("; ".join(changed(change) for change in file.changes[:2]))
-    text = ": ".join(part for part in parts if part)
-    return text or file.reason or WORDS[file.verdict]
+    summary = summarised(file)
+    few = [text for change in file.changes[:2] if len(text := changed(change)) <= _BRIEF]
+    if summary and few and not file.tensors:
+        return f"{summary}: {'; '.join(few)}"
+    return summary or "; ".join(few) or file.reason or WORDS[file.verdict]
+
+
+def summarised(file: FileDiff) -> str | None:
+    """What a reader found in one line, with the reason of the gravest change."""
+    summary = file.summary or (tensors_told(file.tensors) if file.tensors else None)
+    if summary is None:
+        return None
+    why = next((c.reason for c in file.changes if c.impact == file.impact and c.reason), None)
+    return f"{summary} ({why})" if why else summary
 
 
 def details(file: FileDiff, limit: int) -> list[str]:
-    """The single changes of a file, at most ``limit``, then how many there are besides."""
-    lines = [changed(change) for change in file.changes[:limit]]
-    rest = len(file.changes) - len(lines) + file.more_changes
-    if rest > 0:
-        lines.append(f"and {rest} more changes")
+    """The single changes of a file, at most ``limit``, then how many there are besides.
+
+    Passages of text take a line for each of their lines. A change says its impact where
+    that is not the file's.
+    """
+    lines: list[str] = []
+    for change in file.changes[:limit]:
+        first, *rest = _passage(change) or [changed(change)]
+        impact = f" ({change.impact})" if change.impact not in {None, file.impact} else ""
+        lines += [first + impact, *rest]
+    left_out = max(0, len(file.changes) - limit) + file.more_changes
+    if left_out > 0:
+        lines.append(f"and {left_out} more changes")
     return lines
 
 
 def changed(change: Change) -> str:
-    """One change: ``/torch_dtype: "float16" -> "bfloat16" (behaviour)``."""
+    """One change: ``/torch_dtype: "float16" -> "bfloat16"``."""
     left, right = change.left, change.right
     text = change.at
     if left is not msgspec.UNSET and right is not msgspec.UNSET:
@@ -108,11 +128,7 @@ def changed(change: Change) -> str:
         text += f": added {_value(right)}"
     elif left is not msgspec.UNSET:
         text += f": removed {_value(left)}"
-    if change.what:
-        text += f": {change.what}"
-    if change.impact and change.impact != "none":
-        text += f" ({change.impact}: {change.reason})" if change.reason else f" ({change.impact})"
-    return text
+    return f"{text}: {change.what}" if change.what else text
 
 
 def tensors_told(tensors: TensorDiff) -> str:
@@ -217,5 +233,20 @@ def _named(names: list[str], what: str) -> str:
     return f"{len(names)} {what} ({shown})"
 
 
+def _passage(change: Change) -> list[str]:
+    """A changed passage of text as removed and added lines; nothing for other changes."""
+    if not change.at.startswith("line"):
+        return []
+    lines = [f"{change.at}: {change.what}" if change.what else f"{change.at}:"]
+    for sign, value in (("-", change.left), ("+", change.right)):
+        if isinstance(value, str):
+            parts = value.split("\n")
+            lines += [f"  {sign} {shorten(part, _PASSAGE)}" for part in parts[:_PASSAGE_LINES]]
+            if len(parts) > _PASSAGE_LINES:
+                lines.append(f"  {sign} …")
+    return lines
+
+
 def _value(value: Any) -> str:
-    return shorten(msgspec.json.encode(value).decode(), _VALUE)
+    text = f'"{value}"' if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return shorten(text, _VALUE)

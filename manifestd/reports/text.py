@@ -19,7 +19,7 @@ from manifestd.reports.telling import (
     outcomes,
     placed,
     signed,
-    tensors_told,
+    summarised,
     told,
     warnings,
 )
@@ -29,6 +29,7 @@ _DETAILS: Final = 5
 _WARNINGS: Final = 20
 _ROWS: Final = 5000
 _LINE: Final = 400
+_SENTENCE: Final = 240
 
 
 class TextReport(Report):
@@ -54,7 +55,7 @@ def _lines(diff: Diff, options: ReportOptions) -> Iterator[str]:
         yield "What matters first:"
         for number, (path, sentence) in enumerate(first, 1):
             name = f"{visible(path)}: " if path is not None else ""
-            yield f"  {number}. {name}{_plain(sentence)}"
+            yield f"  {number}. {name}{shorten(visible(sentence), _SENTENCE)}"
     for path, sentence in warnings(diff)[:_WARNINGS]:
         name = f"{visible(path)}: " if path is not None else ""
         yield f"Warning: {name}{_plain(sentence)}"
@@ -90,7 +91,7 @@ def _table(files: list[FileDiff], diff: Diff, options: ReportOptions) -> Iterato
 def _story(file: FileDiff) -> list[str]:
     if not file.changes:
         return [told(file)]
-    summary = file.summary or (tensors_told(file.tensors) if file.tensors else None)
+    summary = summarised(file)
     return [*([summary] if summary else []), *details(file, _DETAILS)]
 
 

@@ -26,7 +26,9 @@ PREFERENCE: Final = (
 )  # fmt: skip
 """Strongest first; algorithms not listed come last, by name."""
 
-NOT_CONTENT: Final = frozenset({"special-file", "symlink", "symlink-escapes", "not-utf8"})
+NOT_CONTENT: Final = frozenset(
+    {"special-file", "symlink", "symlink-escapes", "not-utf8", "lfs-pointer"}
+)
 """Problems under which a side's size says nothing about the file."""
 
 
@@ -102,8 +104,8 @@ def judge(
         reason="; ".join(filter(None, reasons)) or None,
     )
     if decision.verdict == "unverifiable":
-        places = (about_left.place, about_right.place)
-        return msgspec.structs.replace(shown, hint=closing(left, right, places, min_evidence))
+        hint = _hint(left, right, about_left, about_right, min_evidence)
+        return msgspec.structs.replace(shown, hint=hint)
     return _located(shown, left, right, about_left.chunks, about_right.chunks)
 
 
@@ -164,6 +166,8 @@ def _decide(
     if unequal is not None:
         return _Decision("different", unequal.basis, f"{unequal.algorithm} differs")
     agreed = common[0].basis if common else None
+    if not sizes_count and not common:
+        return _Decision("unverifiable", None, "there is no content to compare")
     return _Decision("unverifiable", agreed, _undecided(left, right, common))
 
 
@@ -256,10 +260,9 @@ def _too_weak(decisive: Common, min_evidence: Grade) -> str:
 
 def _undecided(left: File, right: File, common: list[Common]) -> str:
     if common:
-        return f"only {_names(common)} and the size agree, which does not prove equal bytes"
+        sizes = " and the size" if left.size == right.size else ""
+        return f"only {_names(common)}{sizes} agree, which does not prove equal bytes"
     mine, theirs = _known(left), _known(right)
-    if left.size != right.size:
-        return "at least one side could not be read"
     if not mine and not theirs:
         return "only the size agrees; neither side has a digest"
     if not mine or not theirs:
@@ -275,7 +278,20 @@ def _undecided(left: File, right: File, common: list[Common]) -> str:
     )
 
 
+def _hint(
+    left: File, right: File, about_left: About, about_right: About, minimum: Grade
+) -> str | None:
+    """What the sources advise about their problems; else the command that reads what is missing."""
+    advice = [about.problem.hint for about in (about_left, about_right) if about.problem]
+    known = list(dict.fromkeys(filter(None, advice)))
+    if known:
+        return "; ".join(known)
+    return closing(left, right, (about_left.place, about_right.place), minimum)
+
+
 def _problems(left: Problem | None, right: Problem | None) -> list[str]:
+    if left is not None and right is not None and left.what == right.what:
+        return [f"both sides: {left.what}"]
     return [
         f"{name}: {problem.what}"
         for name, problem in (("left", left), ("right", right))

@@ -9,7 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from manifestd.model.change import FileDiff
-from manifestd.reports.escape import shorten, visible
+from manifestd.reports.escape import markdown, shorten, visible
 from manifestd.reports.markdown import MAX_BYTES
 from tests.contracts.report_suite import HOSTILE, ReportSuite, diff_of, failing, hostile
 
@@ -28,6 +28,7 @@ class Rendered(HTMLParser):
         self.attributes: set[str] = set()
         self.rows: list[list[str]] = []
         self.code: list[str] = []
+        self.text = ""
         self._inside: set[str] = set()
         renderer = MarkdownIt("commonmark", {"html": True}).enable("table")
         self.feed(renderer.render(text))
@@ -48,6 +49,7 @@ class Rendered(HTMLParser):
         self._inside.discard(tag)
 
     def handle_data(self, data: str) -> None:
+        self.text += data
         if self._inside & {"td", "th"}:
             self.rows[-1][-1] += data
         if "code" in self._inside:
@@ -73,6 +75,23 @@ class TestMarkdown(ReportSuite):
         assert seen.attributes == set()
         assert {len(row) for row in seen.rows} == {5}
         assert shorten(visible(name)) in seen.code
+
+    @pytest.mark.parametrize(
+        "text",
+        ["- a", "+ a", "1. a", "2) a", "    a", "a_b_c *d* ~e~ $f$ [g](h) #1 <i> &amp; `j` |k|"],
+    )
+    def test_a_sentence_stays_one(self, text: str) -> None:
+        for written in (f"1. {markdown(text)}", f"|x|\n|-|\n| {markdown(text)} |"):
+            seen = Rendered(written)
+            assert seen.tags <= {"ol", "li", "table", "thead", "tbody", "tr", "th", "td"}
+            assert text.strip() in (seen.rows[1][0] if seen.rows else seen.text)
+
+    def test_nobody_is_called_and_nothing_is_linked(self) -> None:
+        text = markdown("ask @everyone at https://evil.example or www.evil.example")
+        assert text.startswith("<code>")
+        assert "@" not in text
+        assert "://" not in markdown("see https://evil.example")
+        assert "www." not in markdown("see www.evil.example")
 
     def test_it_fits_into_a_comment_and_says_what_it_leaves_out(self) -> None:
         files = [

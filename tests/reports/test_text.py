@@ -45,7 +45,8 @@ class TestText(ReportSuite):
 
     def test_changes_show_old_and_new(self) -> None:
         text = self.render(failing())
-        assert '/torch_dtype: "float16" -> "bfloat16" (behaviour: numbers are computed' in text
+        assert "2 keys changed (numbers are computed in another type)\n" in text
+        assert '/torch_dtype: "float16" -> "bfloat16"\n' in text
         assert '/new: added {"a":[1,2]}' in text
         assert "/old: removed null" in text
         assert "and 7 more changes" in text

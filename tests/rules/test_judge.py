@@ -161,7 +161,7 @@ def test_the_size_of_what_is_no_file_proves_nothing(code: str) -> None:
         "a", file_of("a", b"", known={}), file_of("a", ONE), about_left=About(problem=problem)
     )
     assert found.verdict == "unverifiable"
-    assert found.reason == "at least one side could not be read; left: it is a fifo"
+    assert found.reason == "there is no content to compare; left: it is a fifo"
 
 
 def test_an_unreadable_file_of_another_size_is_still_different() -> None:
