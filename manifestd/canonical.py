@@ -56,6 +56,9 @@ def decode(data: bytes, kind: type[T], *, name: str = "document", max_size: int 
     other key order, floats and escaped forms all fail the same way: encoding
     the parsed value again does not give ``data``.
 
+    Members ``kind`` does not know and members it would fill in are refused at every
+    level: the typed value, too, must encode to ``data``.
+
     Raises:
         MalformedError: Too large, too deep, not JSON, or not of this shape.
         NotCanonicalError: JSON of the right shape whose bytes are not canonical.
@@ -67,9 +70,12 @@ def decode(data: bytes, kind: type[T], *, name: str = "document", max_size: int 
             why="white space, key order, duplicate names or number spelling differ from RFC 8785",
         )
     try:
-        return msgspec.convert(plain, kind)
+        value = msgspec.convert(plain, kind)
     except msgspec.ValidationError as error:
         raise MalformedError(f"{name} does not have the expected shape: {error}") from error
+    if _encoder.encode(value) != data:
+        raise MalformedError(f"{name} lacks members, or has some that this version does not know")
+    return value
 
 
 def decode_foreign(data: bytes, *, name: str = "document", max_size: int = MAX_SIZE) -> Any:
@@ -109,7 +115,7 @@ def _parse(data: bytes, *, name: str, max_size: int) -> Any:
     check_bounds(data, name=name, max_size=max_size)
     try:
         plain = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError(f"{name} is not JSON: {error}") from error
     _check_subset(plain, name)
     return plain

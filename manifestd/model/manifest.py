@@ -45,9 +45,10 @@ class Descriptor(
     """An OCI descriptor (image-spec v1.1, descriptor.md)."""
 
     media_type: str
-    digest: Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
+    # ``$`` also matches before a last newline, hence the look-ahead.
+    digest: Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$(?!\n)")]
     size: Size
-    annotations: dict[str, str] = {}
+    annotations: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Manifest(
@@ -119,14 +120,15 @@ def decode_manifest(data: bytes) -> list[Item]:
         or manifest.config.digest != media_types.OCI_EMPTY_DIGEST
         or manifest.config.media_type != media_types.OCI_EMPTY
         or manifest.config.size != 2
-        or manifest.config.annotations
+        or manifest.config.annotations is not msgspec.UNSET
     ):
         raise MalformedError("not a manifestd manifest: media type, artifact type or config differ")
     items: list[Item] = []
     before = b""
     for layer in manifest.layers:
-        path = layer.annotations.get(media_types.OCI_TITLE)
-        if path is None or len(layer.annotations) != 1 or layer.media_type != media_types.OCTETS:
+        notes = {} if layer.annotations is msgspec.UNSET else layer.annotations
+        path = notes.get(media_types.OCI_TITLE)
+        if path is None or len(notes) != 1 or layer.media_type != media_types.OCTETS:
             raise MalformedError("a layer of the manifest is not a plain file entry")
         key = path.encode()
         if key <= before:

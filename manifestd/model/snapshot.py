@@ -10,8 +10,14 @@ from manifestd.model import media_types
 from manifestd.model.entry import Problem
 from manifestd.model.manifest import Size
 
-HexDigest = Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
-Timestamp = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$")]
+# ``$`` also matches before a last newline and ``\d`` other scripts' digits: neither may pass.
+HexDigest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$(?!\n)")]
+Timestamp = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z$(?!\n)"
+    ),
+]
 
 ReadMode = Literal["missing", "all", "none"]
 
@@ -31,11 +37,11 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class EvidenceCounts(msgspec.Struct, frozen=True, kw_only=True):
     """How many files' sha256 is known by which grade."""
 
-    measured: int = 0
-    reused: int = 0
-    stored: int = 0
-    declared: int = 0
-    none: int = 0
+    measured: Size = 0
+    reused: Size = 0
+    stored: Size = 0
+    declared: Size = 0
+    none: Size = 0
 
 
 class Snapshot(
