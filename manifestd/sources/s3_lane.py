@@ -26,7 +26,7 @@ from manifestd.sources.s3_errors import FAULTS
 
 _SCOPE: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/([^/]+)/([^/]+)/aws4_request")
 _REST_SECONDS: Final = 30.0
-"""How long the ordinary way is taken after a failure: its limiter should see the trouble."""
+"""How long the ordinary way is taken when a server is overloaded: its limiter must see that."""
 
 
 class Lane:
@@ -52,7 +52,7 @@ class Lane:
         self._clock = clock
         self._credentials = credentials
         self._extra = {"x-amz-request-payer": "requester"} if requester_pays else {}
-        self._extra["User-Agent"] = str(client._client_config.user_agent)  # noqa: SLF001
+        self._extra["User-Agent"] = str(client.meta.config.user_agent)
         # Not public, so it may go away: then there is no lane, and nothing else is lost.
         self._transport: Any = getattr(getattr(client, "_endpoint", None), "http_session", None)
         self._operation = client.meta.service_model.operation_model("GetObject")
@@ -101,11 +101,10 @@ class Lane:
                 S3SigV4Auth(frozen, *self._scope).add_auth(request)
             response = self._transport.send(request.prepare())
         except FAULTS:
-            self._rest()
             return None
         if response.status_code not in {200, 206}:
             if response.status_code >= 500 or response.status_code == 429:
-                self._rest()
+                self._rest_until = self._clock() + _REST_SECONDS
             response.raw.read(65536)
             response.raw.close()
             return None
@@ -124,9 +123,6 @@ class Lane:
         if "x-amz-checksum-mode" in asked:
             handle_checksum_body(response, parsed, self._algorithms, self._operation)
         return parsed["body"]
-
-    def _rest(self) -> None:
-        self._rest_until = self._clock() + _REST_SECONDS
 
     def close(self) -> None:
         """Take no further requests."""

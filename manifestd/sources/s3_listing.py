@@ -130,8 +130,10 @@ def _listed(item: dict[str, Any], version: str | None) -> Listed:
 
 
 def utc(moment: datetime) -> str:
-    """A time as RFC 3339 UTC."""
-    if moment.tzinfo is not UTC:
+    """A time as RFC 3339 UTC; one without a zone is taken to be UTC, as S3's all are."""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    elif moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
     return moment.isoformat().removesuffix("+00:00") + "Z"
 
