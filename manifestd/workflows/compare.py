@@ -155,9 +155,8 @@ class _Comparison:
     def _both(self, path: str, left: File, right: File) -> FileDiff:
         """Judge a pair; chunk digests are fetched only where they can add something."""
         minimum = self.demands.min_evidence
-        found = judge(path, left, right, min_evidence=minimum)
-        if found.verdict == "identical":
-            return found
+        if self._plainly_same(left, right):
+            return judge(path, left, right, min_evidence=minimum)
         mine, theirs = (
             self.explainer.about(file, side.paths.get(path), side.place)
             for file, side in zip((left, right), self.doubts, strict=True)
