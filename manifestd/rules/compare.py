@@ -18,7 +18,7 @@ from manifestd.model.entry import Chunks, File, Problem, Role
 from manifestd.model.evidence import Grade, at_least
 from manifestd.rules.damage import common_layout, damaged_ranges
 from manifestd.rules.gaps import closing
-from manifestd.rules.layouts import is_composite, layout_of, recomputed
+from manifestd.rules.layouts import PROVEN, is_composite, layout_of, recomputed
 
 PREFERENCE: Final = (
     "sha256", "sha512", "blake3", "sha256-composite", "sha1-git", "sha1", "xet", "md5",
@@ -220,11 +220,11 @@ def _composite(
     # Chunk digests come from the pass that measured the side's sha256, so they share its grade.
     if mine is not None:
         value = recomputed(right, right_chunks, name, left_layout)
-        if value is not None:
+        if value is not None and (value == mine or name in PROVEN):
             return _common(name, mine, value, left_grade, right.grade())
     if theirs is not None:
         value = recomputed(left, left_chunks, name, right_layout)
-        if value is not None:
+        if value is not None and (value == theirs or name in PROVEN):
             return _common(name, value, theirs, left.grade(), right_grade)
     return None
 

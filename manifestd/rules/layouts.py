@@ -19,6 +19,10 @@ COMPOSITE: Final = "-composite"
 MAX_PARTS: Final = 100_000
 """More parts than any store allows (S3: 10,000); a layout beyond it is not looked at."""
 
+PROVEN: Final = frozenset({"sha256-composite", "sha1-composite"})
+"""Composites whose formula is the same on every store (s3.md 1.1). Of others, such as the md5
+of md5s in an ETag, a recomputed value that agrees says something, one that differs nothing."""
+
 _HASHES: Final = frozenset({"sha256", "sha512", "sha1", "md5"})
 
 Layout = int | tuple[int, ...]

@@ -292,6 +292,13 @@ class TestComposites:
         assert found.verdict == "unverifiable"
         assert "md5-composite" in (found.reason or "")
 
+    def test_an_md5_composite_that_cannot_be_recomputed_is_no_difference(self) -> None:
+        about = About(chunks=[chunks_of("md5", bytes(len(BIG)), PART)])
+        found = judge(
+            "m", uploaded(BIG, name="md5"), file_of("m", bytes(len(BIG))), about_right=about
+        )
+        assert found.verdict == "unverifiable"
+
     @pytest.mark.parametrize(
         "hint",
         [{"partSize": -1}, {"partSize": "x"}, {"partSizes": "x"}, {"partSizes": [1, "y"]}, 7],
