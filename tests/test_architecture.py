@@ -49,7 +49,10 @@ ADDRESSES: Final[dict[str, tuple[str, ...]]] = {
 
 # A forked worker leaves without its parent's clean-up, and talks to it over a pipe of their own:
 # these bytes never come from outside.
-EXCUSED: Final = {("reading/forked.py", "os._exit"), ("reading/forked.py", "pickle.loads")}
+EXCUSED: Final = {
+    ("reading/forked_worker.py", "os._exit"),
+    ("reading/forked_worker.py", "pickle.loads"),
+}
 
 FAMILIES: Final = ["sources", "formats", "signing", "reports"]
 # Members that need several files; every other file belongs to the member of its own name.

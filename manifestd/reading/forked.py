@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import gc
+import itertools
 import os
-import pickle
 import select
 import signal
-import struct
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from manifestd.errors import UnreadableError
+from manifestd.reading.forked_worker import READ, frame, messages, serve, unframed
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 MAX_BATCH: Final = 64
-"""Items in one message; a worker has two messages, so results are never far away."""
+"""Items in one message at most."""
 
-LONGEST_SILENCE: Final = 0.05
-"""Seconds after which a worker sends what it has: progress shows, and little waits in memory."""
+FIRST_BATCH: Final = 4
+"""Items in one message before it is known how long they take."""
+
+BATCH_SECONDS: Final = 0.005
+"""Work that one message should hold."""
+
+DEPTH: Final = 6
+"""Messages a worker has at once: while their receiver is busy storing results, it goes on."""
 
 MAX_DEATHS: Final = 3
-
-_FRAME: Final = struct.Struct("!I")
-_READ: Final = 256 * 1024
 
 
 class _Batch(Generic[T]):
@@ -44,22 +45,31 @@ class _Batch(Generic[T]):
 class _Worker(Generic[T]):
     """One child: its pipes, and the batches it has not answered, oldest first."""
 
-    __slots__ = ("batches", "inbox", "outbox", "partial", "pid")
+    __slots__ = ("batches", "inbox", "outbox", "partial", "pid", "unsent")
 
     def __init__(self, pid: int, outbox: int, inbox: int) -> None:
         self.pid = pid
         self.outbox = outbox
         self.inbox = inbox
         self.partial = bytearray()
+        self.unsent = bytearray()
         self.batches: list[_Batch[T]] = []
 
     def send(self, batch: _Batch[T]) -> None:
-        """Give a batch; a worker that died is noticed at its inbox."""
+        """Give a batch; what the pipe does not take yet stays in ``unsent``."""
         self.batches.append(batch)
+        self.unsent += batch.message
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what can be written without waiting: the child may be waiting for us to read."""
         try:
-            _write(self.outbox, batch.message)
-        except BrokenPipeError:
+            while self.unsent:
+                del self.unsent[: os.write(self.outbox, self.unsent)]
+        except BlockingIOError:
             return
+        except BrokenPipeError:
+            self.unsent.clear()  # it died, which its inbox will tell
 
     def bury(self) -> None:
         """Kill it if it lives, close its pipes, collect its exit."""
@@ -102,10 +112,7 @@ class _Force(Generic[T, R]):
         self._jobs = jobs
         self._fresh = self._batches(items)
         self._again: list[_Batch[T]] = []
-        # A pickled batch may fill a pipe while the worker fills the other one; with one
-        # message at a time the worker always reads before it writes. Indexes always fit.
-        self._depth = 1 if self._known is None else 2
-        self._poll = select.poll()
+        self._size: float = FIRST_BATCH
         self._workers: dict[int, _Worker[T]] = {}
 
     def results(self, lost: Callable[[T, UnreadableError], R] | None) -> Iterator[R]:
@@ -114,16 +121,16 @@ class _Force(Generic[T, R]):
             self._employ()
             if not self._workers:
                 return
-            for inbox, _ in self._poll.poll():
-                worker = self._workers[inbox]
-                data = os.read(inbox, _READ)
+            for worker in self._ready():
+                data = os.read(worker.inbox, READ)
                 if not data:
                     yield from self._replace(worker, lost)
                     continue
                 worker.partial += data
-                for message in _messages(worker.partial):
-                    results, error, complete = pickle.loads(message)  # noqa: S301  (our own child)
+                for message in messages(worker.partial):
+                    results, error, complete, seconds = unframed(message)
                     worker.batches[0].answered += len(results)
+                    self._learn(len(results), seconds)
                     if complete:
                         worker.batches.pop(0)
                         self._refill(worker)
@@ -132,6 +139,23 @@ class _Force(Generic[T, R]):
                         raise error
                 if not worker.batches:
                     self._release(worker)
+
+    def _ready(self) -> list[_Worker[T]]:
+        """Workers that sent something or died; waits, and writes what is still unsent."""
+        poll = select.poll()
+        writers: dict[int, _Worker[T]] = {}
+        for worker in self._workers.values():
+            poll.register(worker.inbox, select.POLLIN)
+            if worker.unsent:
+                poll.register(worker.outbox, select.POLLOUT)
+                writers[worker.outbox] = worker
+        found = []
+        for fd, _ in poll.poll():
+            if fd in writers:
+                writers[fd].flush()
+            else:
+                found.append(self._workers[fd])
+        return found
 
     def dismiss(self) -> None:
         """Kill what still works."""
@@ -142,15 +166,15 @@ class _Force(Generic[T, R]):
         while len(self._workers) < self._jobs:
             batch = self._next()
             if batch is None:
-                return
-            worker = self._fork()
-            worker.send(batch)
+                break
+            self._fork().send(batch)
+        for worker in self._workers.values():
             self._refill(worker)
 
     def _refill(self, worker: _Worker[T]) -> None:
-        while len(worker.batches) < self._depth:
-            # A second try goes to a worker that has nothing else: its message is not an
-            # index, and who dies with it would be suspected too.
+        while len(worker.batches) < DEPTH:
+            # A second try goes to a worker that has nothing else: who dies with it
+            # would be suspected too.
             if worker.batches and (self._again or worker.batches[-1].deaths):
                 return
             batch = self._next()
@@ -163,25 +187,24 @@ class _Force(Generic[T, R]):
             return self._again.pop()
         return next(self._fresh, None)
 
+    def _learn(self, count: int, seconds: float) -> None:
+        """Let messages hold as many items as take :data:`BATCH_SECONDS`."""
+        if count:
+            fitting = BATCH_SECONDS * count / max(seconds, 1e-6)
+            # Half way from what was thought before: one slow file says little of the next.
+            self._size = min(max((self._size + fitting) / 2, 1), MAX_BATCH)
+
     def _batches(self, items: Iterable[T]) -> Iterator[_Batch[T]]:
         if self._known is not None:
-            total = len(self._known)
-            size = max(1, min(MAX_BATCH, total // (4 * self._jobs)))
-            for begin in range(0, total, size):
-                yield self._indexed(range(begin, min(begin + size, total)))
+            begin, total = 0, len(self._known)
+            while begin < total:
+                span = range(begin, min(begin + int(self._size), total))
+                yield _Batch(self._known[span.start : span.stop], frame(span))
+                begin = span.stop
             return
-        batch: list[T] = []
-        for item in items:
-            batch.append(item)
-            if len(batch) == MAX_BATCH:
-                yield _Batch(batch, _frame(batch))
-                batch = []
-        if batch:
-            yield _Batch(batch, _frame(batch))
-
-    def _indexed(self, span: range) -> _Batch[T]:
-        assert self._known is not None
-        return _Batch(self._known[span.start : span.stop], _frame(span))
+        several = iter(items)
+        while batch := list(itertools.islice(several, int(self._size))):
+            yield _Batch(batch, frame(batch))
 
     def _replace(
         self, worker: _Worker[T], lost: Callable[[T, UnreadableError], R] | None
@@ -193,7 +216,7 @@ class _Force(Generic[T, R]):
         deaths = suspect.deaths + 1
         for item in suspect.items[suspect.answered :]:
             if deaths < MAX_DEATHS:
-                self._again.append(_Batch([item], _frame([item]), deaths))
+                self._again.append(_Batch([item], frame([item]), deaths))
                 continue
             error = UnreadableError(
                 f"the process reading it died {deaths} times",
@@ -204,7 +227,6 @@ class _Force(Generic[T, R]):
             yield lost(item, error)
 
     def _release(self, worker: _Worker[T]) -> None:
-        self._poll.unregister(worker.inbox)
         del self._workers[worker.inbox]
         worker.bury()
 
@@ -216,90 +238,10 @@ class _Force(Generic[T, R]):
             ours = [outbox, inbox]
             for other in self._workers.values():
                 ours += [other.outbox, other.inbox]
-            _serve(self._work, self._known, there, back, ours)
+            serve(self._work, self._known, there, back, ours)
         os.close(there)
         os.close(back)
+        os.set_blocking(outbox, False)
         worker: _Worker[T] = _Worker(pid, outbox, inbox)
         self._workers[inbox] = worker
-        self._poll.register(inbox, select.POLLIN)
         return worker
-
-
-def _serve(
-    work: Callable[[Any], Any],
-    known: Sequence[Any] | None,
-    inbox: int,
-    outbox: int,
-    not_ours: list[int],
-) -> None:
-    """A worker's life; ends the process, whatever happens, without the parent's clean-up."""
-    status = 1
-    try:
-        # Ctrl-C reaches the whole group; the parent decides what it means.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        gc.freeze()
-        for fd in not_ours:
-            os.close(fd)
-        received = bytearray()
-        while data := os.read(inbox, _READ):
-            received += data
-            for message in _messages(received):
-                batch = pickle.loads(message)  # noqa: S301  (written by our own parent)
-                if isinstance(batch, range):
-                    assert known is not None
-                    batch = known[batch.start : batch.stop]
-                _answer(work, batch, outbox)
-        status = 0
-    finally:
-        os._exit(status)
-
-
-def _answer(work: Callable[[Any], Any], batch: Sequence[Any], outbox: int) -> None:
-    """Do a batch and send results, at the latest some time after the first of them."""
-    results: list[Any] = []
-    sent = time.monotonic()
-    try:
-        for item in batch:
-            results.append(work(item))
-            if time.monotonic() - sent > LONGEST_SILENCE:
-                _write(outbox, _frame((results, None, False)))
-                results.clear()
-                sent = time.monotonic()
-        message = _frame((results, None, True))
-    except BaseException as error:
-        message = _failure(results, error)
-    _write(outbox, message)
-
-
-def _failure(results: list[Any], error: BaseException) -> bytes:
-    """What was done before an error, and the error, or its text where it does not pickle."""
-    try:
-        message = _frame((results, error, True))
-        pickle.loads(message[_FRAME.size :])  # noqa: S301  (some exceptions pickle one way only)
-    except Exception:
-        return _frame(([], RuntimeError(f"{type(error).__name__}: {error}"), True))
-    return message
-
-
-def _frame(value: object) -> bytes:
-    data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    return _FRAME.pack(len(data)) + data
-
-
-def _messages(received: bytearray) -> list[bytes]:
-    """Whole messages at the start of ``received``, which loses them."""
-    found = []
-    while len(received) >= _FRAME.size:
-        (length,) = _FRAME.unpack_from(received)
-        end = _FRAME.size + length
-        if len(received) < end:
-            break
-        found.append(bytes(received[_FRAME.size : end]))
-        del received[:end]
-    return found
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

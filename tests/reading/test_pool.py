@@ -17,7 +17,7 @@ from typing import Any, cast
 import pytest
 
 from manifestd.errors import AccessDeniedError, UnreadableError
-from manifestd.reading.forked import MAX_BATCH, run_forked
+from manifestd.reading.forked import DEPTH, MAX_BATCH, run_forked
 from manifestd.reading.pool import run_tasks
 
 
@@ -79,7 +79,7 @@ def test_items_are_taken_only_as_results_are_fetched(run: Any) -> None:
 
     results = run(items(), lambda n: n)
     for fetched, _ in enumerate(results, 1):
-        assert taken - fetched <= 8 * MAX_BATCH
+        assert taken - fetched <= (3 * DEPTH + 1) * MAX_BATCH
         if fetched >= 2000:
             break
     cast("Generator[Any]", results).close()
