@@ -209,7 +209,7 @@ def _answered(error: boto.ClientError, place: str, bucket: str, key: str | None)
             f"{place}: access denied",
             why=message if message not in {"", "Forbidden", "Access Denied"} else None,
             hint=f"needs {PERMISSIONS.get(error.operation_name, 'read access')}; "
-            "a requester-pays bucket also needs --requester-pays",
+            "a requester-pays bucket also needs --request-payer",
             facts=facts,
         )
     if key is not None and code in _CHANGED | _GONE:
@@ -278,7 +278,7 @@ def _unanswered(error: Exception, place: str) -> ManifestdError:
         return AccessDeniedError(
             "no usable AWS credentials",
             why=text,
-            hint="set AWS_PROFILE or run aws configure; for a public bucket use --anonymous",
+            hint="set AWS_PROFILE or run aws configure (aws sts get-caller-identity shows what is used)",
         )
     if isinstance(error, _CONFIGURATION):
         return ConfigError("the AWS configuration is not usable", why=text)
