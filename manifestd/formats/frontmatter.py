@@ -53,10 +53,9 @@ def parse(text: str) -> Any:
     """
     if len(text) > MAX_SIZE:
         raise RefusedError(f"{len(text)} characters of front matter; at most {MAX_SIZE} are read")
-    loader = yaml.SafeLoader(text)
     try:
         _check_events(text)
-        node = loader.get_single_node()
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
         return None if node is None else _tree(node)
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or "not YAML"
@@ -65,8 +64,6 @@ def parse(text: str) -> Any:
         raise RefusedError(f"front matter is not YAML: {problem}{where}") from error
     except (ValueError, RecursionError) as error:
         raise RefusedError("front matter is not YAML that can be read safely") from error
-    finally:
-        loader.dispose()
 
 
 def _check_events(text: str) -> None:

@@ -119,7 +119,6 @@ class Walk:
             return
         self.complete = True
         self.end = stream.tell()
-        self.top = self._stack[-1] if self._stack else UNKNOWN
 
     def unusual(self) -> list[str]:
         """Imported names outside the usual list, sorted."""
@@ -142,6 +141,8 @@ class Walk:
             self._stack.append(self._stack[-1] if self._stack else UNKNOWN)
         elif name in {"GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}:
             self._import(name, argument)
+        elif name == "STOP":
+            self.top = self._pop()
         elif not self._build(name):
             self._generic(opcode)
 

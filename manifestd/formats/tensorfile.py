@@ -70,7 +70,9 @@ def explain_summarised(left: dict[str, Any], right: dict[str, Any], extra: str) 
     complete = bool(parts) and old == new and rest[0] == rest[1]
     complete = complete and all(type(p) is dict and p.get("complete") is True for p in parts)
     summary = (
-        "equal in everything a reader sees" if complete else "too many tensors to compare singly"
+        "equal in everything a reader sees"
+        if complete
+        else "too many tensors to compare one by one"
     )
     return Explanation(equivalent=complete, summary=summary)
 

@@ -149,7 +149,7 @@ def explain(left: dict[str, Any], right: dict[str, Any]) -> Explanation | None:
     if said is not None:
         return msgspec.structs.replace(said, changes=imports)
     if old.summarised is not None or new.summarised is not None:
-        return Explanation(summary="too many tensors to compare singly", changes=imports)
+        return Explanation(summary="too many tensors to compare one by one", changes=imports)
     changes, same, unknown = _records(old, new)
     equivalent = not changes and not unknown and _placed_alike(old, new)
     if has_tensors(left) and has_tensors(right):

@@ -159,9 +159,8 @@ def assess(
     if not candidates or (tensors is not None and _touched(tensors)):
         candidates.append(_whole(path, role, verdict))
     for finding in findings:
-        for known in IMPACTS:
-            if finding.get("impact") == known:
-                candidates.append((known, str(finding.get("what", ""))[:300]))
+        what = str(finding.get("what", ""))[:300]
+        candidates.extend((known, what) for known in IMPACTS if finding.get("impact") == known)
     impact, reason = max(candidates, key=lambda item: IMPACTS.index(item[0]))
     graded.sort(key=lambda change: -IMPACTS.index(change.impact or "none"))
     return Assessment(impact=impact, reason=reason, changes=graded)

@@ -135,7 +135,12 @@ def _change(hunk: Hunk, old: list[str], new: list[str], prefix: str, first_line:
     start, end = (hunk.a, hunk.b) if hunk.b > hunk.a else (hunk.c, hunk.d)
     start, end = start + first_line, end + first_line - 1
     at = f"line {start}" if end == start else f"lines {start}-{end}"
-    return Change(at=prefix + at, **parts)
+    what = None
+    if len(parts) == 1:
+        count = (hunk.b - hunk.a) + (hunk.d - hunk.c)
+        verb = "removed" if "left" in parts else "added"
+        what = f"{count} line{'s' * (count > 1)} {verb}"
+    return Change(at=prefix + at, what=what, **parts)
 
 
 def _shown(lines: list[str]) -> str:
