@@ -236,6 +236,6 @@ def _of(count: int, total: int | None, between: str = " of ") -> str:
 
 def _end_of(name: str, width: int) -> str:
     """The end of a name that is too long: shards differ there."""
-    return (
-        name if len(name) <= width else ("…" + name[len(name) - width + 1 :]) if width > 1 else ""
-    )
+    if len(name) <= width:
+        return name
+    return "…" + name[len(name) - width + 1 :] if width > 1 else ""
