@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from manifestd.cli.context import Context
 
+# Packages may add reports, so --format takes any name; these are the built-in ones.
 FORMATS = ("text", "json", "markdown", "html", "junit", "sarif", "csv")
 GRADES = ("measured", "reused", "stored", "declared")
 IMPACTS = ("cosmetic", "metadata", "behaviour", "security")
@@ -20,7 +21,7 @@ IMPACTS = ("cosmetic", "metadata", "behaviour", "security")
 @click.argument("left")
 @click.argument("right")
 @click.option(
-    "--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True,
+    "--format", "format_", metavar=f"[{'|'.join(FORMATS)}]", default="text", show_default=True,
     help="How the result looks.",
 )  # fmt: skip
 @click.option(
@@ -70,6 +71,7 @@ def diff(
     from manifestd.rules.verdicts import Demands, exit_code
     from manifestd.workflows.compare import compare
 
+    report = REPORTS.load(format_)()
     demands = msgspec.convert(
         {
             "strict": strict,
@@ -85,7 +87,7 @@ def diff(
             list_identical=format_ not in {"text", "sarif"} and not changes_only,
         )  # fmt: skip
     options = ReportOptions(changes_only=changes_only, **_screen(output))
-    emit(REPORTS.load(format_)().diff(found, options), output)
+    emit(report.diff(found, options), output)
     return exit_code(found)
 
 

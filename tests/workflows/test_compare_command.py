@@ -12,7 +12,9 @@ import pytest
 from junitparser import JUnitXml
 
 from manifestd import canonical
+from manifestd.cli.diff import FORMATS
 from manifestd.cli.main import run
+from manifestd.reports import REPORTS
 from manifestd.store import open_store
 from tests.support.schemas import check_document
 
@@ -100,6 +102,10 @@ def test_the_output_goes_to_a_file(models: Path, capsys: pytest.CaptureFixture[s
     assert (suites.tests, suites.failures) == (3, 1)
 
 
+def test_the_help_names_every_built_in_report() -> None:
+    assert list(FORMATS) == list(REPORTS.members)
+
+
 def test_strict_refuses_what_is_only_equivalent(models: Path) -> None:
     change(models, config_json=b'{ "torch_dtype":  "float16" }')
     assert run(["diff", "left", "right"]) == 0
@@ -169,7 +175,13 @@ def test_colours_stay_off_where_there_is_no_terminal(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["diff"], ["diff", "left"], ["diff", "a", "b", "--min-evidence", "none-such"]]
+    "arguments",
+    [
+        ["diff"],
+        ["diff", "left"],
+        ["diff", "a", "b", "--min-evidence", "none-such"],
+        ["diff", "a", "b", "--format", "none-such"],
+    ],
 )
 def test_wrong_usage_exits_2(models: Path, arguments: list[str]) -> None:
     assert run(arguments) == 2
