@@ -84,7 +84,10 @@ class TensorDiff(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
 
 
 class FileDiff(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One file's verdict with its basis, both sides and what explains it."""
+    """One file's verdict with its basis, both sides and what explains it.
+
+    ``rightPath`` is the right side's own name, where a path rule says that it stands for ``path``.
+    """
 
     path: str
     verdict: Verdict
@@ -96,6 +99,7 @@ class FileDiff(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     reason: str | None = None
     hint: str | None = None
     moved_from: str | None = None
+    right_path: str | None = None
     changes: list[Change] = []
     more_changes: int = 0
     tensors: TensorDiff | None = None

@@ -14,11 +14,13 @@ from manifestd.model.entry import File
 from manifestd.model.evidence import GRADES, Grade, at_least
 from manifestd.model.snapshot import Snapshot
 from manifestd.rules.compare import judge, side_of
+from manifestd.rules.mapping import PathMap
 from manifestd.rules.moves import find_moves
 from manifestd.rules.verdicts import Demands, conclude, count, model_verdict
 from manifestd.store import Store
 from manifestd.workflows.doubts import doubts_of, notes_of
 from manifestd.workflows.explain import Explainer
+from manifestd.workflows.listing import Listing, MappedListing, check_used
 from manifestd.workflows.pairs import differing, joined
 from manifestd.workflows.weights import weigh
 
@@ -54,20 +56,59 @@ def compare(
         TamperedError: The store does not hold what its records say.
     """
     digests = store.snapshots.resolve(left), store.snapshots.resolve(right)
+    return compare_stored(store, digests, demands, trust, list_identical=list_identical)
+
+
+def compare_stored(
+    store: Store,
+    digests: tuple[Digest, Digest],
+    demands: Demands = PASSING,
+    trust: Callable[[], Trust] | None = None,
+    *,
+    list_identical: bool = False,
+    paths: PathMap | None = None,
+) -> Diff:
+    """As :func:`compare`, for two snapshots named by their digests.
+
+    Args:
+        store: Where both are.
+        digests: The left one, which is the reference, and the right one.
+        demands: What it takes to pass.
+        trust: The keys that count; called only when there is a signature to check.
+        list_identical: Name identical files too.
+        paths: What the reference side calls files of the right side. The diff speaks of
+            its names; ``rightPath`` of a file has the other.
+
+    Raises:
+        ConfigError: A path rule matches nothing, or two files get one name.
+        NotStoredError, TamperedError: As :func:`compare`.
+    """
     records = store.snapshots.load(digests[0]), store.snapshots.load(digests[1])
-    return _Comparison(store, records, demands).run(digests, trust, list_identical=list_identical)
+    comparison = _Comparison(store, records, demands, paths)
+    return comparison.run(digests, trust, list_identical=list_identical)
 
 
 class _Comparison:
     """One comparison; its methods are its steps."""
 
-    def __init__(self, store: Store, records: tuple[Snapshot, Snapshot], demands: Demands) -> None:
+    def __init__(
+        self,
+        store: Store,
+        records: tuple[Snapshot, Snapshot],
+        demands: Demands,
+        paths: PathMap | None = None,
+    ) -> None:
         self.store = store
         self.left, self.right = records
         self.demands = demands
+        self.listings = (
+            Listing(store, self.left),
+            MappedListing(store, self.right, paths) if paths else Listing(store, self.right),
+        )
+        self.mapping = check_used(paths, *self.listings) if paths else None
         self.doubts = (
             doubts_of(self.left, "left", _reference(self.left)),
-            doubts_of(self.right, "right", _reference(self.right)),
+            doubts_of(self.right, "right", _reference(self.right), self.listings[1].shown),
         )
         self.explainer = Explainer(store, demands.min_evidence)
 
@@ -86,9 +127,9 @@ class _Comparison:
         )
         known = [finding for side in self.doubts if (finding := side.finding()) is not None]
         counts = count(files, identical=identical)
-        weighed = weigh(self.store, (self.left, self.right), files, self.explainer.facts)
+        weighed = weigh(self.listings, files, self.explainer.facts)
         result, findings = conclude(files, sides, self.demands, known)
-        notes = notes_of(self.left, self.right)
+        notes = [*notes_of(self.left, self.right), *(self.mapping or ())]
         if digests[0] == digests[1]:
             notes.insert(0, "both references name the same snapshot")
         return Diff(
@@ -105,8 +146,8 @@ class _Comparison:
 
     def _files(self, *, list_identical: bool) -> tuple[list[FileDiff], int]:
         """Every file that must be listed, in path order, and how many identical ones are not."""
-        whole = list_identical or not self._decided_by_content()
-        pairs = (joined if whole else differing)(self.store, self.left, self.right)
+        whole = list_identical or self.mapping is not None or not self._decided_by_content()
+        pairs = joined(*self.listings) if whole else differing(self.store, self.left, self.right)
         files: list[FileDiff] = []
         left_only: list[File] = []
         right_only: list[File] = []
@@ -126,7 +167,13 @@ class _Comparison:
                 right_only.append(pair.right)
         files += self._one_sided(left_only, right_only)
         files += self._unseen()
+        files = [self._named(file) for file in files]
         return sorted(files, key=lambda file: file.path.encode()), identical
+
+    def _named(self, file: FileDiff) -> FileDiff:
+        """With the right side's own name, where a path rule gave it another."""
+        own = None if file.right is None else self.listings[1].own(file.path)
+        return file if own is None else msgspec.structs.replace(file, right_path=own)
 
     def _decided_by_content(self) -> bool:
         """Whether equal content tree entries are identical files by themselves."""
@@ -202,10 +249,7 @@ class _Comparison:
         paths = left.paths.keys() | right.paths.keys()
         if not paths:
             return []
-        listed = {
-            *self.store.trees.some_files(self.left, paths),
-            *self.store.trees.some_files(self.right, paths),
-        }
+        listed = {path for listing in self.listings for path in listing.some(paths)}
         found = {file.path: file for file in (*right.unseen(listed), *left.unseen(listed))}
         return list(found.values())
 

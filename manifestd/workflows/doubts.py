@@ -6,7 +6,7 @@ there: nobody knows. Such paths are ``unverifiable``, never ``leftOnly``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -79,10 +79,12 @@ class Doubts(msgspec.Struct, frozen=True, kw_only=True):
         return f"run `{command}`, then compare again" if command else None
 
 
-def doubts_of(record: Snapshot, name: SideName, place: str) -> Doubts:
-    """The blind spots that a record states."""
+def doubts_of(
+    record: Snapshot, name: SideName, place: str, shown: Callable[[str], str] = str
+) -> Doubts:
+    """The blind spots that a record states; ``shown`` gives its paths the names they go by."""
     errors = [problem for problem in record.problems if problem.severity == "error"]
-    paths = {problem.path: problem for problem in errors if problem.path is not None}
+    paths = {shown(problem.path): problem for problem in errors if problem.path is not None}
     whole = next((problem for problem in errors if problem.path is None), None)
     if whole is None and not record.complete:
         whole = next((p for p in record.problems if p.code == "more-problems"), None)

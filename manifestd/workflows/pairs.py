@@ -10,6 +10,7 @@ from manifestd.errors import TamperedError
 from manifestd.model.entry import File
 from manifestd.model.snapshot import Snapshot
 from manifestd.store import Store
+from manifestd.workflows.listing import Listing
 
 _BATCH: Final = 4096
 
@@ -52,9 +53,9 @@ def differing(store: Store, left: Snapshot, right: Snapshot) -> Iterator[Pair]:
         )
 
 
-def joined(store: Store, left: Snapshot, right: Snapshot) -> Iterator[Pair]:
+def joined(left: Listing, right: Listing) -> Iterator[Pair]:
     """Every path of either side, in path order; reads both lists whole, a leaf at a time."""
-    mine, theirs = iter(store.trees.files(left)), iter(store.trees.files(right))
+    mine, theirs = left.files(), right.files()
     here, there = next(mine, None), next(theirs, None)
     while here is not None or there is not None:
         if there is None or (here is not None and here.path.encode() < there.path.encode()):

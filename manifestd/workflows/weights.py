@@ -10,9 +10,8 @@ import msgspec
 from manifestd.formats.names import reader_name
 from manifestd.model.change import FileDiff, WeightsDiff
 from manifestd.model.entry import File
-from manifestd.model.snapshot import Snapshot
 from manifestd.rules.tensors import compare_weights, has_tensors, whole_file
-from manifestd.store import Store
+from manifestd.workflows.listing import Listing
 
 MAX_FILES: Final = 10_000
 """Files up to which both lists are read for a weights digest; larger places hold many models."""
@@ -65,8 +64,7 @@ class _Side:
 
 
 def weigh(
-    store: Store,
-    sides: tuple[Snapshot, Snapshot],
+    sides: tuple[Listing, Listing],
     files: list[FileDiff],
     facts: Callable[[File], Facts | None],
 ) -> Weighed:
@@ -76,17 +74,16 @@ def weigh(
     file lists are read, if they are those of one model rather than of a whole mirror.
 
     Args:
-        store: Where both are.
-        sides: The two records.
+        sides: The two file lists.
         files: At least every file that is not identical.
         facts: Loads a file's facts.
     """
     if not any(file.role == "weights" and file.verdict != "identical" for file in files):
-        whole = all(side.complete for side in sides)
+        whole = all(side.record.complete for side in sides)
         return Weighed(weights=WeightsDiff(left=None, right=None, equal=True if whole else None))
-    if max(side.files for side in sides) > MAX_FILES:
+    if max(side.record.files for side in sides) > MAX_FILES:
         return Weighed(weights=WeightsDiff(left=None, right=None, equal=None))
-    left, right = (_Side([*store.trees.files(side)], facts) for side in sides)
+    left, right = (_Side([*side.files()], facts) for side in sides)
     weights = compare_weights(left.tensors(right), right.tensors(left))
     return Weighed(weights=weights, findings=_findings(left, right))
 

@@ -26,6 +26,7 @@ from manifestd.model.envelope import Bundle
 from manifestd.model.failure import Failure
 from manifestd.model.files import FileList
 from manifestd.model.manifest import Manifest
+from manifestd.model.run import Run
 from manifestd.model.snapshot import Snapshot, SnapshotResult
 from manifestd.model.statement import Statement
 from manifestd.workflows.verify import VerifyReport
@@ -43,6 +44,7 @@ SCHEMAS: Final[dict[str, type]] = {
     "diff": Diff,
     "files": FileList,
     "verify": VerifyReport,
+    "run": Run,
     "error": Failure,
 }
 """Name of the schema -> type. One line here is all a new document needs."""
@@ -119,8 +121,14 @@ TIGHTER: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "Flaw": {"code": WORD, "what": {"type": "string", "minLength": 1}},
     "ListedFile": {"path": PATH, "digests": DIGESTS},
     "Side": {"snapshot": DIGEST, "manifest": _or_null(DIGEST), "capturedAt": TIME},
-    "FileDiff": {"path": PATH, "movedFrom": PATH},
+    "FileDiff": {"path": PATH, "movedFrom": PATH, "rightPath": PATH},
     "FileSide": {"digests": DIGESTS},
+    "RunSide": {
+        "snapshot": _or_null(DIGEST),
+        "manifest": _or_null(DIGEST),
+        "capturedAt": _or_null(TIME),
+    },
+    "RunFinding": {"policy": DIGEST, "what": {"type": "string", "minLength": 1}},
     "WeightsDiff": {"left": _or_null(DIGEST), "right": _or_null(DIGEST)},
     "Failure": {
         "code": WORD,
