@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -20,7 +21,9 @@ from manifestd.sources.s3_client import Answer, Connection
 from manifestd.sources.s3_errors import FAULTS, denied, shown, translate
 
 _RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)\Z")
-_SKIP_AT_MOST: Final = 1 << 40
+_KEPT_AT_MOST: Final = 128
+"""Small objects kept between a look at their header and their reading: 8 MiB in all."""
+
 _CHEAP: Final = frozenset({"CRC64NVME", "CRC32", "CRC32C", "XXHASH64", "XXHASH3", "XXHASH128"})
 
 
@@ -98,6 +101,13 @@ class Reader:
         self._connection = connection
         self._prefix = prefix
         self._versions_denied = False
+        self._kept: dict[str, tuple[dict[str, str], bytes]] = {}
+
+    def keep(self, entry: Entry, data: bytes) -> None:
+        """Spare the next :meth:`open` of a small object that was just read whole."""
+        if len(self._kept) >= _KEPT_AT_MOST:
+            self._kept.clear()
+        self._kept[entry.path] = (entry.identity, data)
 
     def open(self, entry: Entry, offset: int = 0, end: int | None = None) -> S3Stream:
         """Open an object from ``offset`` up to ``end`` (default: its end).
@@ -110,7 +120,11 @@ class Reader:
         key = self._prefix + entry.path
         stop = entry.size if end is None else min(end, entry.size)
         if offset >= stop and entry.size:
-            return S3Stream(_Nothing(), 0, 0, self._failed(key))
+            return S3Stream(BytesIO(), 0, 0, self._failed(key))
+        if offset == 0 and end is None:
+            kept = self._kept.pop(entry.path, None)
+            if kept is not None and kept[0] == entry.identity:
+                return S3Stream(BytesIO(kept[1]), 0, entry.size, self._failed(key))
         whole = offset == 0 and stop == entry.size
         span = None if whole else f"bytes={offset}-{stop - 1}"
         answer = self._get(entry, key, span, checked=whole and _worth_checking(entry))
@@ -220,17 +234,9 @@ class Peek:
             with self._reader.open(self._entry, offset, end) as stream:
                 self._window = b"".join(bytes(data) for data in stream.chunks(1 << 20))
             self._start, begin = offset, 0
+            if offset == 0 and self.size <= self.WINDOW:
+                self._reader.keep(self._entry, self._window)
         return self._window[begin : begin + length]
-
-
-class _Nothing:
-    """The rest of an object that was read to its end before."""
-
-    def read(self, _: int) -> bytes:
-        return b""
-
-    def close(self) -> None:
-        pass
 
 
 def _worth_checking(entry: Entry) -> bool:

@@ -188,6 +188,19 @@ def test_peeking_in_steps_costs_one_request_and_64_kib(server: FaultServer, open
     assert server.sent == 64 * 1024
 
 
+def test_a_small_object_that_was_peeked_at_is_not_fetched_again(
+    server: FaultServer, opened: Opener
+) -> None:
+    source, resolved, entry = opened(DATA[:5000])
+    assert source.peek(resolved, entry).read_at(0, 8) == DATA[:8]
+    assert content(source, resolved, entry) == DATA[:5000]
+    assert server.sent == 5000
+    # It is kept for one reading: a later one asks S3 again.
+    server.objects["p/x"] = Stored(OTHER[:5000], "other")
+    with pytest.raises(ChangedError):
+        content(source, resolved, entry)
+
+
 @pytest.mark.parametrize("by_lane", [False, True], ids=["botocore", "lane"])
 def test_bytes_that_contradict_the_checksum_sent_with_them_are_corrupt(
     server: FaultServer, opened: Opener, by_lane: bool
