@@ -7,6 +7,7 @@ step and never meets this module.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from typing import Any, Final
@@ -18,6 +19,12 @@ _NAMES: Final[dict[type, str]] = {
     str: "text", bool: "true or false", int: "a whole number", float: "a number",
     list: "a list", dict: "a table", datetime: "a date and time", date: "a date",
 }  # fmt: skip
+
+_FORMS: Final[dict[str, str]] = {
+    "^sha256:": "sha256: and 64 hex digits",
+    "^[1-9]": "a span of time such as 36h, 30d or 4w",
+}
+"""How patterns of the configuration begin -> what they mean in words."""
 
 
 class Flaw(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +123,11 @@ def _text(value: Any, kind: Any, key: str) -> Iterator[Flaw]:
         yield _expected(key, "text", value)
     elif kind.min_length and len(value) < kind.min_length:
         yield Flaw(key=key, what="must not be empty")
+    elif kind.pattern and not re.search(kind.pattern, value):
+        form = next(
+            (words for start, words in _FORMS.items() if kind.pattern.startswith(start)), ""
+        )
+        yield Flaw(key=key, what=f"{value[:80]!r} is not {form or 'of the form it must have'}")
 
 
 def _number(value: Any, kind: Any, key: str) -> Iterator[Flaw]:

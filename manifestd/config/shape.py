@@ -11,11 +11,16 @@ import msgspec
 from manifestd.errors import ConfigError
 from manifestd.model.change import Result
 from manifestd.model.evidence import Grade
+from manifestd.model.finding import Rule
 from manifestd.model.snapshot import ReadMode
 from manifestd.signing.entry import Moment, TrustEntry
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Duration = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,4}[hdw]$(?!\n)")]
+"""A number and ``h``, ``d`` or ``w``: ``36h``, ``30d``, ``4w``."""
+Pin = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$(?!\n)")]
+Level = Literal["error", "warning", "off"]
 
 DEFAULT_STORE: Final = "snapshots/manifestd.db"
 
@@ -60,11 +65,13 @@ class Model(_Section, frozen=True, kw_only=True):
         name: Its name, on the Hub usually.
         sides: Sides that differ from ``defaults.sides``.
         paths: Pairs (path or glob on the reference side, the same on the other sides).
+        pinned: Glob -> the one sha256 that its files may have, for this model alone.
     """
 
     name: Text
     sides: dict[str, Text] = {}
     paths: list[tuple[Text, Text]] = []
+    pinned: dict[str, Pin] = {}
 
 
 class HubSelect(_Section, frozen=True, kw_only=True):
@@ -89,28 +96,53 @@ class Waiver(_Section, frozen=True, kw_only=True):
     Attributes:
         model: The model's name.
         rule: The policy rule's key.
-        path: The file it is about; None: the whole model.
+        path: The file or glob it is about; None: whatever the rule says of the model.
         owner: Who answers for it.
         reason: Why.
         expires: Last moment; a bare date is the end of that day, UTC.
     """
 
     model: Text
-    rule: Text
+    rule: Rule
     path: Text | None = None
     owner: Text
     reason: Text
     expires: Moment
 
 
-class Policy(_Section, frozen=True, kw_only=True):
+class Severities(_Section, frozen=True, kw_only=True, omit_defaults=True):
+    """``[policy.severity]``: how much a rule's findings weigh; ``off`` does not look.
+
+    Rules that need a setting of their own (``licenses``, ``required``, ``pinned`` …) are only
+    asked where it is given, and then their findings are errors unless this table says less.
+    """
+
+    licenses: Level = "error"
+    license_disagreement: Level | None = None
+    license_changed: Level = "error"
+    required: Level = "error"
+    forbidden: Level = "error"
+    min_evidence: Level = "error"
+    require_signature: Level = "error"
+    max_age: Level = "error"
+    pinned: Level = "error"
+    secrets: Level = "error"
+    security: Level = "warning"
+
+
+class Policy(_Section, frozen=True, kw_only=True, omit_defaults=True):
     """``[policy]``: what every snapshot must be like. Empty lists demand nothing.
 
     Attributes:
         min_evidence: The weakest evidence that counts.
         licenses: Licence identifiers that are allowed.
-        required: Globs of which each must match a file; ``|`` separates alternatives.
-        forbidden: Globs that no file may match.
+        required: Globs of which each must match a file; ``|`` separates alternatives, and
+            ``format:safetensors`` stands for any file of that format.
+        forbidden: Globs (and ``format:…``) that no file may match.
+        require_signature: A verified signature by a trusted key must be there.
+        max_age: How long ago the content may have been looked at: ``36h``, ``30d``, ``4w``.
+        pinned: Glob -> the one sha256 that its files may have, in every model.
+        severity: What each rule's findings are.
         waiver: Exceptions.
     """
 
@@ -118,6 +150,10 @@ class Policy(_Section, frozen=True, kw_only=True):
     licenses: list[Text] = []
     required: list[Text] = []
     forbidden: list[Text] = []
+    require_signature: bool = False
+    max_age: Duration | None = None
+    pinned: dict[str, Pin] = {}
+    severity: Severities = Severities()
     waiver: list[Waiver] = []
 
 
