@@ -29,7 +29,7 @@ from manifestd.reports.telling import (
 
 STYLE: Final = """
 :root{color-scheme:light dark;--line:#8884}
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem}
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:96rem;padding:0 1rem}
 h1{font-size:1.3rem;margin-bottom:.2rem}
 .tag{display:inline-block;padding:0 .5em;border-radius:.3em;color:#fff;font-weight:600}
 .pass{background:#1a7f37}.fail{background:#b3261e}.unknown{background:#8a6100}.error{background:#b3261e}
@@ -37,6 +37,11 @@ table{border-collapse:collapse;width:100%;margin:1rem 0}
 th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;border-bottom:1px solid var(--line)}
 th{white-space:nowrap}
 code,.path{font-family:ui-monospace,monospace;font-size:.92em;overflow-wrap:anywhere;unicode-bidi:isolate}
+.path{min-width:11rem;max-width:24rem}
+td{overflow-wrap:anywhere}
+td:nth-child(-n+2),td:last-child{overflow-wrap:normal}
+.tag,.size{white-space:nowrap}
+ul.changes code{white-space:pre-wrap}
 ul.changes{margin:.2rem 0;padding-left:1.2rem}
 .quiet{opacity:.75}
 """
@@ -128,21 +133,28 @@ def _files(files: list[FileDiff], results: dict[str, str]) -> Iterator[str]:
             what += f'<p class="quiet">{html(file.hint)}</p>'
         yield (
             f"<tr><td>{_tag(results[file.path], WORDS[file.verdict])}</td><td>{file.impact}</td>"
-            f'<td class="path">{html(file.path)}</td><td>{what}</td>'
-            f"<td>{_known(file.left)}</td><td>{_known(file.right)}</td>"
+            f'<td class="path">{html(file.path)}</td><td>{what}{_digests(file)}</td>'
+            f'<td class="size">{_size(file.left)}</td><td class="size">{_size(file.right)}</td>'
             f"<td>{html(based(file))}</td></tr>"
         )
     yield "</tbody></table>"
 
 
-def _known(side: FileSide | None) -> str:
-    if side is None:
-        return "missing"
-    digests = "".join(
-        f"<li><code>{html(name)}:{html(value)}</code></li>"
+def _size(side: FileSide | None) -> str:
+    return size_text(side.size) if side is not None else "missing"
+
+
+def _digests(file: FileDiff) -> str:
+    """Every digest of both sides, folded away."""
+    items = "".join(
+        f"<li><code>{label} {html(name)}:{html(value)}</code></li>"
+        for label, side in (("left ", file.left), ("right", file.right))
+        if side is not None
         for name, value in sorted(side.digests.items())
     )
-    return f"<details><summary>{size_text(side.size)}</summary><ul>{digests}</ul></details>"
+    if not items:
+        return ""
+    return f'<details><summary>digests</summary><ul class="changes">{items}</ul></details>'
 
 
 def _tag(kind: str, text: str) -> str:
