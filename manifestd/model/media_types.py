@@ -19,6 +19,8 @@ IN_TOTO: Final = "application/vnd.in-toto+json"
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 
 SNAPSHOT_PREDICATE: Final = "https://manifestd.dev/predicate/snapshot/v1"
+TAG_PREDICATE: Final = "https://manifestd.dev/predicate/tag/v1"
+DELETION_PREDICATE: Final = "https://manifestd.dev/predicate/deletion/v1"
 
 SCHEMA_SNAPSHOT: Final = "manifestd.snapshot/v1"
 SCHEMA_RESULT: Final = "manifestd.snapshot-result/v1"
@@ -26,3 +28,4 @@ SCHEMA_DIFF: Final = "manifestd.diff/v1"
 SCHEMA_FILES: Final = "manifestd.files/v1"
 SCHEMA_ERROR: Final = "manifestd.error/v1"
 SCHEMA_RUN: Final = "manifestd.run/v1"
+SCHEMA_LOG_ENTRY: Final = "manifestd.log-entry/v1"

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 from zlib import crc32
 
 from manifestd.errors import MalformedError, TamperedError
 from manifestd.model.digest import Digest, hex_of, parse_digest
 from manifestd.store.database import ERRORS, Database
 
-Kind = Literal["record", "leaf", "node", "body", "facts", "chunks", "bundle", "document"]
-KINDS: Final[frozenset[str]] = frozenset(
-    {"record", "leaf", "node", "body", "facts", "chunks", "bundle", "document"}
-)
+Kind = Literal[
+    "record", "leaf", "node", "body", "facts", "chunks", "bundle", "document", "entry", "statement"
+]
+"""``bundle`` signs a snapshot; ``statement`` is any other signed claim; ``entry`` is of the log."""
+KINDS: Final[frozenset[str]] = frozenset(get_args(Kind))
 
 MAX_SIZE: Final = 256 * 1024 * 1024
 """Bytes of one blob. Bodies are at most 16 MiB; this bounds tensor lists and chunk digests."""
@@ -79,8 +80,7 @@ class Blobs:
 
     def id_of(self, raw: bytes) -> int | None:
         """The row of a blob, or None."""
-        row = self._database.one("SELECT id FROM blob WHERE digest = ?", (raw,))
-        return None if row is None else int(row[0])
+        return self._database.number("SELECT id FROM blob WHERE digest = ?", (raw,))
 
     def put(self, data: bytes, kind: Kind) -> Digest:
         """Store bytes once and return their digest.
@@ -93,6 +93,22 @@ class Blobs:
         if self.id_of(raw) is None:
             self._database.run(INSERT, blob_row(raw, data, kind))
         return Digest("sha256:" + raw.hex())
+
+    def put_as(self, data: bytes, kind: Kind) -> int:
+        """Store bytes of which the index is made again by kind; return their row.
+
+        The same bytes may have come before as a file's body, so the kind is set anyway.
+
+        Raises:
+            MalformedError: Larger than 256 MiB.
+            StoreLockedError: Another process writes.
+        """
+        number = self.id_of(raw_digest(self.put(data, kind)))
+        assert number is not None
+        self._database.run(
+            "UPDATE blob SET kind = ? WHERE id = ? AND kind <> ?", (kind, number, kind)
+        )
+        return number
 
     def put_rows(self, rows: list[BlobRow]) -> None:
         """Store many, made by :func:`blob_row`; those there already stay as they are."""

@@ -18,6 +18,7 @@ from manifestd.model.snapshot import EvidenceCounts, Snapshot
 from manifestd.model.tree import ContentBuilder, ObservationBuilder
 from manifestd.store.blobs import KINDS, Blobs, unpacked
 from manifestd.store.database import Database, connect
+from manifestd.store.logcheck import LogCheck
 from manifestd.store.rows import COLUMNS, IndexRow, decode_record, index_row, subjects_of
 from manifestd.store.trees import Trees
 
@@ -78,7 +79,13 @@ class _Check:
         self._present: set[str] = set()
 
     def everything(self) -> None:
-        for step in (self._structure, self._all_blobs, self._all_records, self._index):
+        for step in (
+            self._structure,
+            self._all_blobs,
+            self._all_records,
+            self._index,
+            self._history,
+        ):
             try:
                 step()
             except ManifestdError as error:
@@ -195,9 +202,11 @@ class _Check:
             self._report("store-tampered", f"row {number} of the index is of no record")
         expected_pairs: set[tuple[int, int]] = set()
         for number, predicate, subjects in self._bundles:
+            if predicate != media_types.SNAPSHOT_PREDICATE:
+                continue
             signed = [self._records[name][0] for name in subjects if name in self._records]
             expected_pairs.update((snapshot, number) for snapshot in signed)
-            if not signed and predicate == media_types.SNAPSHOT_PREDICATE:
+            if not signed:
                 self._report(
                     "store-tampered", f"a signature is without its record: {', '.join(subjects)}"
                 )
@@ -207,6 +216,19 @@ class _Check:
                 "store-tampered",
                 f"the index of signatures is wrong for snapshot row {snapshot}, bundle row {bundle}",
             )
+
+    def _history(self) -> None:
+        pairs = {
+            (f"sha256:{snapshot.hex()}", f"sha256:{bundle.hex()}")
+            for snapshot, bundle in self._database.all(
+                "SELECT snapshot.digest, blob.digest FROM signature"
+                " JOIN snapshot ON snapshot.id = signature.snapshot"
+                " JOIN blob ON blob.id = signature.bundle"
+            )
+            # What is no digest has been reported with the index and the blobs.
+            if isinstance(snapshot, bytes) and isinstance(bundle, bytes)
+        }
+        LogCheck(self._database, self._report).run(self._records, pairs)
 
 
 class _Walk:

@@ -16,7 +16,6 @@ from typing import Any, Final, NoReturn
 from manifestd.errors import (
     AccessDeniedError,
     MalformedError,
-    ManifestdError,
     NotStoredError,
     StoreLockedError,
     TamperedError,
@@ -27,13 +26,15 @@ from manifestd.store.filesystem import refuse_network
 
 APPLICATION_ID: Final = 0x6D_66_73_74
 """``mfst``, in the file's header: tells a manifestd store from other SQLite files."""
-VERSION: Final = 1
+VERSION: Final = 2
 """The schema's version, kept as ``user_version``: the number of migrations."""
 PAGE_SIZE: Final = 16_384
 """Leaves are about 3 KB; 16 KiB pages keep them off overflow pages (16 % smaller, 1.7x faster)."""
 
 Row = tuple[Any, ...]
 _SECONDS: Final = 10.0
+_CACHE: Final = "PRAGMA cache_size=-32768"
+_TOUCH: Final = "SELECT count(*) FROM sqlite_master"
 ERRORS: Final = (sqlite3.Error, UnicodeError)
 """What sqlite3 raises; the second for damaged names inside its own messages, and for surrogates."""
 
@@ -62,6 +63,17 @@ class Database:
         except ERRORS as error:
             self.fail(error)
         return row
+
+    def number(self, sql: str, values: Sequence[Any] = ()) -> int | None:
+        """The row id that a query finds, or None.
+
+        Raises:
+            TamperedError: It finds something that is no row id.
+        """
+        row = self.one(sql, values)
+        if row is None or isinstance(row[0], int):
+            return None if row is None else row[0]
+        raise TamperedError(f"the store is damaged: a row without id: {self.path}")
 
     def all(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         """All rows of a query that is known to be small."""
@@ -224,18 +236,14 @@ def _connect_reader(path: Path, seconds: float) -> Database:
             hint="take a snapshot first: `manifestd snapshot dir PATH`",
         )
     uri = path.absolute().as_uri() + "?mode=ro"
-    database = _open(path, uri, seconds)
     try:
-        database.run("PRAGMA query_only=ON")
-        database.one("SELECT count(*) FROM sqlite_master")
-    except ManifestdError as error:
-        database.close()
+        return _open(path, uri, seconds, first=("PRAGMA query_only=ON", _TOUCH))
+    except (UnreadableError, AccessDeniedError):
         # A directory that cannot be written has no place for the shared memory of the
         # write-ahead log. Nobody else can write there either, unless it is mounted twice.
-        if isinstance(error, UnreadableError | AccessDeniedError) and not _has_log(path):
-            return _open(path, uri + "&immutable=1", seconds)
-        raise
-    return database
+        if _has_log(path):
+            raise
+        return _open(path, uri + "&immutable=1", seconds, first=(_TOUCH,))
 
 
 def _has_log(path: Path) -> bool:
@@ -243,7 +251,7 @@ def _has_log(path: Path) -> bool:
     return log.exists() and log.stat().st_size > 0
 
 
-def _open(path: Path, target: str, seconds: float) -> Database:
+def _open(path: Path, target: str, seconds: float, *, first: tuple[str, ...] = ()) -> Database:
     try:
         connection = sqlite3.connect(
             target, timeout=seconds, isolation_level=None, uri=target.startswith("file:")
@@ -253,9 +261,8 @@ def _open(path: Path, target: str, seconds: float) -> Database:
     database = Database(connection, path)
     try:
         # Views and triggers of a store from elsewhere must not call functions.
-        database.run("PRAGMA trusted_schema=OFF")
-        database.run("PRAGMA foreign_keys=ON")
-        database.run("PRAGMA cache_size=-32768")
+        for statement in ("PRAGMA trusted_schema=OFF", "PRAGMA foreign_keys=ON", _CACHE, *first):
+            database.run(statement)
     except BaseException:
         connection.close()
         raise

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from manifestd.errors import AmbiguousError, NotStoredError, UsageError
-from manifestd.model.digest import Digest
+from manifestd.errors import AmbiguousError, NotStoredError, TamperedError, UsageError
+from manifestd.model.digest import Digest, hex_of
 from manifestd.model.reference import (
     DirectoryReference,
     HubReference,
@@ -18,6 +18,7 @@ from manifestd.model.reference import (
     parse_directory,
     parse_reference,
 )
+from manifestd.model.tag import split_tag
 from manifestd.store.rows import Row, microseconds
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def resolve(snapshots: Snapshots, text: str) -> Digest:
         body, until = at[1], {"captured <= ?": _moment(at[2])}
     found: dict[str, Row] = {}
     for row in [
+        *_by_tag(snapshots, body, until.get("captured <= ?")),
         *_by_digest(snapshots, body, until),
         *_by_name(snapshots, body, until),
         *_by_place(snapshots, body, until),
@@ -84,6 +86,22 @@ def _by_digest(snapshots: Snapshots, text: str, until: dict[str, Any]) -> list[R
     for row in snapshots.select({sql.format("manifest"): v for sql, v in bounds.items()} | until):
         latest.setdefault(row.manifest, row)
     return [*rows, *latest.values()]
+
+
+def _by_tag(snapshots: Snapshots, text: str, until: int | None) -> list[Row]:
+    """What a tag names now, or named at that time by the order and times of the log."""
+    if split_tag(text) is None:
+        return []
+    target = snapshots.tags.target(text, until)
+    if target is None:
+        return []
+    found = snapshots.select({"digest = ?": bytes.fromhex(hex_of(target.snapshot))})
+    if not found or found[0].manifest != target.manifest:
+        raise TamperedError(
+            f"{text} names the snapshot {target.snapshot}, which the store does not have",
+            hint="run `manifestd store check`",
+        )
+    return found
 
 
 def _by_name(snapshots: Snapshots, text: str, until: dict[str, Any]) -> list[Row]:

@@ -118,6 +118,19 @@ def list_row(digest: bytes, record: Snapshot, *, signed: bool) -> Row:
     )
 
 
+def payload_of(bundle: bytes) -> bytes:
+    """The payload of a signature bundle. Nothing is verified here.
+
+    Raises:
+        MalformedError: Not a bundle with a DSSE envelope.
+    """
+    document = canonical.decode_foreign(bundle, name="signature", max_size=_MAX_BUNDLE)
+    try:
+        return decode_base64(document["dsseEnvelope"]["payload"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise MalformedError("not a signature bundle with an in-toto statement") from error
+
+
 def subjects_of(bundle: bytes) -> tuple[str, list[Digest]]:
     """What a signature bundle is about: predicate type and its subjects' sha256.
 
@@ -126,9 +139,8 @@ def subjects_of(bundle: bytes) -> tuple[str, list[Digest]]:
     Raises:
         MalformedError: Not a bundle with an in-toto statement.
     """
+    payload = payload_of(bundle)
     try:
-        document = canonical.decode_foreign(bundle, name="signature", max_size=_MAX_BUNDLE)
-        payload = decode_base64(document["dsseEnvelope"]["payload"])
         statement = canonical.decode_foreign(payload, name="statement", max_size=_MAX_BUNDLE)
         values = [subject["digest"].get("sha256") for subject in statement["subject"]]
         predicate = statement["predicateType"]

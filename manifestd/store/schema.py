@@ -7,17 +7,24 @@ takes 0.12 s to import. To add a table: append a function, and count
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 from sqlite_utils import Database as Tables
 from sqlite_utils import Migrations
 from sqlite_utils.db import Table
 
+from manifestd.model.logentry import Fact
+from manifestd.store.blobs import Blobs
 from manifestd.store.database import APPLICATION_ID, VERSION, Database, header
+from manifestd.store.log import Log
+from manifestd.store.rows import decode_record
+from manifestd.store.snapshots import facts_of
 
 migrations: Final = Migrations("manifestd")
 
 INDEX_TABLES: Final = ("signature", "snapshot")
+LOG_TABLES: Final = ("log_node", "log")
 """What ``store rebuild`` drops and makes again from the blobs; children before parents."""
 
 
@@ -40,6 +47,30 @@ def m0001_blobs_snapshots_journal(tables: Tables) -> None:
         not_null={"key", "path", "token", "data"},
     )
     journal.create_index(["key", "path"], unique=True)
+
+
+@migrations()
+def m0002_history_log(tables: Tables) -> None:
+    """The history log's entries and the nodes of its tree (an index of blobs, too)."""
+    create_log_tables(tables)
+
+
+def create_log_tables(tables: Tables) -> None:
+    """Make the tables of :data:`LOG_TABLES`, empty."""
+    log = _table(tables, "log")
+    log.create(
+        {"id": int, "blob": int, "kind": str, "tag": str, "document": bytes, "at": int},
+        pk="id",
+        not_null={"blob", "kind", "document", "at"},
+        foreign_keys=[("blob", "blob", "id")],
+    )
+    log.create_index(["tag", "id"])
+    log.create_index(["document"])
+    _table(tables, "log_node").create(
+        {"level": int, "position": int, "hash": bytes},
+        pk=("level", "position"),
+        not_null={"level", "position", "hash"},
+    )
 
 
 def create_index_tables(tables: Tables) -> None:
@@ -88,6 +119,8 @@ def migrate(database: Database) -> None:
         if ours and version >= VERSION:
             return
         migrations.apply(tables_of(database))
+        if ours and version < 2:
+            adopt_snapshots(database, datetime.now(UTC))
         database.run(f"PRAGMA application_id={APPLICATION_ID}")
         database.run(f"PRAGMA user_version={VERSION}")
 
@@ -95,6 +128,29 @@ def migrate(database: Database) -> None:
 def tables_of(database: Database) -> Tables:
     """The connection as sqlite_utils sees it; plugins of other packages stay out."""
     return Tables(database.connection, execute_plugins=False, recursive_triggers=False)
+
+
+def adopt_snapshots(database: Database, at: datetime) -> None:
+    """Log the snapshots and signatures of a store that is older than the log, oldest first."""
+    blobs = Blobs(database)
+    log = Log(database, blobs)
+    for (raw,) in database.all("SELECT digest FROM snapshot ORDER BY id"):
+        log.append("snapshot", "sha256:" + raw.hex(), at, facts_of(decode_record(blobs.fetch(raw))))
+    for bundle, snapshot in database.all(
+        "SELECT blob.digest, snapshot.digest FROM signature"
+        " JOIN blob ON blob.id = signature.bundle JOIN snapshot ON snapshot.id = signature.snapshot"
+        " ORDER BY signature.bundle, signature.snapshot"
+    ):
+        facts: dict[str, Fact] = {"snapshot": "sha256:" + snapshot.hex()}
+        log.append("signature", "sha256:" + bundle.hex(), at, facts)
+
+
+def rebuild_log_tables(database: Database) -> None:
+    """Drop and make again, empty, the tables of the log. Call it inside a transaction."""
+    tables = tables_of(database)
+    for name in LOG_TABLES:
+        _table(tables, name).drop(ignore=True)
+    create_log_tables(tables)
 
 
 def rebuild_index_tables(database: Database) -> None:

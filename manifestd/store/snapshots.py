@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from manifestd.errors import MalformedError, NotStoredError, TamperedError
+from manifestd.model import media_types
 from manifestd.model.digest import Digest
+from manifestd.model.logentry import MAX_FACT, Fact
 from manifestd.model.snapshot import Snapshot
-from manifestd.store.blobs import Blobs, Kind, raw_digest
+from manifestd.store.blobs import Blobs, raw_digest
 from manifestd.store.database import Database
+from manifestd.store.log import Log
 from manifestd.store.rows import (
     COLUMNS,
     IndexRow,
@@ -24,6 +28,7 @@ from manifestd.store.rows import (
     list_row,
     subjects_of,
 )
+from manifestd.store.tags import Tags
 
 INSERT_SNAPSHOT: Final = (
     f"INSERT INTO snapshot(id, {COLUMNS}) VALUES (?{', ?' * 11}) ON CONFLICT DO NOTHING"
@@ -43,18 +48,23 @@ Names = list[str]
 class Snapshots:
     """The snapshots of a store."""
 
-    def __init__(self, database: Database, blobs: Blobs) -> None:
+    def __init__(self, database: Database, blobs: Blobs, log: Log, tags: Tags) -> None:
         self._database = database
         self._blobs = blobs
+        self._log = log
+        self.tags = tags
 
-    def add(self, record: bytes, bundle: bytes | None = None) -> Digest:
-        """Store and index a record, with its signature if there is one. Adding twice is fine.
+    def add(
+        self, record: bytes, bundle: bytes | None = None, *, at: datetime | None = None
+    ) -> Digest:
+        """Store, index and log a record, with its signature if there is one. Twice is fine.
 
         It happens whole or not at all, and waits for the disk.
 
         Args:
             record: The record's canonical bytes. Both its file lists must be stored.
             bundle: A signature bundle whose statement names this record.
+            at: When it is logged; None: now.
 
         Raises:
             MalformedError: Not a record, file lists missing, or the bundle names another one.
@@ -68,30 +78,43 @@ class Snapshots:
         raw = hashlib.sha256(record).digest()
         digest = Digest("sha256:" + raw.hex())
         with self._database.transaction():
-            number = self._put(record, "record")
+            is_new = self._number(raw) is None
+            number = self._blobs.put_as(record, "record")
             self._database.run(INSERT_SNAPSHOT, (number, *index_row(raw, snapshot)))
+            if is_new:
+                self._log.append("snapshot", digest, at or datetime.now(UTC), facts_of(snapshot))
             if bundle is not None:
-                self.attach(digest, bundle)
+                self.attach(digest, bundle, at=at)
         return digest
 
-    def attach(self, snapshot: str, bundle: bytes) -> None:
-        """Keep a further signature with a stored snapshot. Attaching twice is fine.
+    def attach(self, snapshot: str, bundle: bytes, *, at: datetime | None = None) -> None:
+        """Keep and log a signature of a stored snapshot. Attaching twice is fine.
+
+        Args:
+            snapshot: Its digest.
+            bundle: The signature; its statement is about this snapshot.
+            at: When it is logged; None: now.
 
         Raises:
             NotStoredError: No such snapshot.
             MalformedError: The bundle's statement does not name it.
         """
-        subjects = subjects_of(bundle)[1]
-        if snapshot not in subjects:
+        predicate, subjects = subjects_of(bundle)
+        if snapshot not in subjects or predicate != media_types.SNAPSHOT_PREDICATE:
             raise MalformedError(f"the signature is not about the snapshot {snapshot}")
         with self._database.transaction():
             if self._number(raw_digest(snapshot)) is None:
                 raise _not_stored(snapshot)
-            bundle_number = self._put(bundle, "bundle")
+            bundle_number = self._blobs.put_as(bundle, "bundle")
             for subject in subjects:
                 number = self._number(raw_digest(subject))
-                if number is not None:
-                    self._database.run(INSERT_SIGNATURE, (number, bundle_number))
+                if number is None or not self._database.run(
+                    INSERT_SIGNATURE, (number, bundle_number)
+                ):
+                    continue
+                signature = Digest("sha256:" + hashlib.sha256(bundle).hexdigest())
+                when = at or datetime.now(UTC)
+                self._log.append("signature", signature, when, {"snapshot": subject})
 
     def load(self, digest: str) -> Snapshot:
         """The record of a snapshot; errors as :meth:`raw`."""
@@ -179,13 +202,11 @@ class Snapshots:
         return [self._checked(row) for row in rows]
 
     def names(self) -> Names:
-        """All names and places there are, for hints."""
-        return [
-            str(text)
-            for (text,) in self._database.all(
-                "SELECT name FROM snapshot UNION SELECT source FROM snapshot LIMIT 10000"
-            )
-        ]
+        """All names, places and tags there are, for hints."""
+        found = self._database.all(
+            "SELECT name FROM snapshot UNION SELECT source FROM snapshot LIMIT 10000"
+        )
+        return [str(text) for (text,) in found] + self.tags.names()
 
     def _checked(self, row: tuple[Any, ...]) -> Row:
         """The row as its record says, which must be what the index says."""
@@ -203,19 +224,16 @@ class Snapshots:
         return list_row(raw, record, signed=signed is not None)
 
     def _number(self, raw: bytes) -> int | None:
-        row = self._database.one("SELECT id FROM snapshot WHERE digest = ?", (raw,))
-        return None if row is None else int(row[0])
+        return self._database.number("SELECT id FROM snapshot WHERE digest = ?", (raw,))
 
-    def _put(self, data: bytes, kind: Kind) -> int:
-        """Store a record or bundle; return its row, which orders it in the index."""
-        raw = raw_digest(self._blobs.put(data, kind))
-        number = self._blobs.id_of(raw)
-        assert number is not None
-        # The same bytes may have come before as a file's body; the index is rebuilt by kind.
-        self._database.run(
-            "UPDATE blob SET kind = ? WHERE id = ? AND kind <> ?", (kind, number, kind)
-        )
-        return number
+
+def facts_of(record: Snapshot) -> dict[str, Fact]:
+    """What the log says of a snapshot besides its digest."""
+    return {
+        "name": record.name[:MAX_FACT],
+        "source": record.source[:MAX_FACT],
+        "manifest": record.manifest,
+    }
 
 
 def _blob(value: Any) -> bytes:

@@ -11,9 +11,11 @@ from typing import Self
 from manifestd.store.blobs import Blobs
 from manifestd.store.database import Database, connect
 from manifestd.store.journal import Journal
+from manifestd.store.log import Log
 from manifestd.store.rows import Place
 from manifestd.store.snapshots import Snapshots
 from manifestd.store.spool import Spool
+from manifestd.store.tags import Tags
 from manifestd.store.trees import Trees
 
 
@@ -24,6 +26,8 @@ class Store:
         path: Of the file.
         blobs: Bytes by digest: the truth.
         trees: File lists.
+        log: What happened, as a Merkle tree.
+        tags: What ``NAME:TAG`` names, from the log.
         snapshots: Records and signatures, found by reference.
     """
 
@@ -32,7 +36,9 @@ class Store:
         self.path = database.path
         self.blobs = Blobs(database)
         self.trees = Trees(self.blobs)
-        self.snapshots = Snapshots(database, self.blobs)
+        self.log = Log(database, self.blobs)
+        self.tags = Tags(database, self.blobs, self.log)
+        self.snapshots = Snapshots(database, self.blobs, self.log, self.tags)
 
     def close(self) -> None:
         """Close the file. May be called twice."""

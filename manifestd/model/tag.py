@@ -1,0 +1,138 @@
+"""Tags: movable or fixed names for snapshots, and the signed statements that move them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+import msgspec
+
+from manifestd import canonical
+from manifestd.errors import MalformedError, UsageError
+from manifestd.model import media_types
+from manifestd.model.digest import hex_of
+from manifestd.model.snapshot import HexDigest, Timestamp
+from manifestd.model.statement import Statement, Subject
+
+MAX_REASON: Final = 2000
+"""Characters of a reason."""
+
+_PART = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+_TAG: Final = re.compile(
+    rf"(?P<name>{_PART}(?:/{_PART})*):(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{{0,127}})\Z"
+)
+_MAX_NAME: Final = 255
+
+Reason = Annotated[str, msgspec.Meta(max_length=MAX_REASON)]
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a tag names: a snapshot, and the content identity it holds."""
+
+    snapshot: HexDigest
+    manifest: HexDigest
+
+
+class TagPredicate(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    rename={"from_": "from", "key_id": "keyId"},
+):
+    """The claim that a tag was set, moved or deleted (docs/format/history.md).
+
+    Attributes:
+        tag: ``NAME:TAG``.
+        from_: What it named before; None: it did not exist.
+        to: What it names from here on; None: it is deleted.
+        at: When, by the clock of the machine that signed.
+        by: Who, as the signer's configuration calls the holder of the key.
+        key_id: The key that signed; a hint.
+        reason: Why, if somebody said.
+        tool: Name and version of what wrote it.
+    """
+
+    tag: str
+    from_: Target | None
+    to: Target | None
+    at: Timestamp
+    by: str
+    key_id: str
+    reason: Reason | None
+    tool: str
+
+
+def split_tag(text: str) -> tuple[str, str] | None:
+    """``NAME`` and ``TAG`` of a text of that form, else None.
+
+    Example:
+        >>> split_tag("org/model:v1.2"), split_tag("hf://org/model")
+        (('org/model', 'v1.2'), None)
+    """
+    match = _TAG.match(text)
+    # A shortened digest is written sha256:<hex>, which must never be a tag too.
+    if match is None or match["name"] == "sha256" or len(match["name"]) > _MAX_NAME:
+        return None
+    return match["name"], match["tag"]
+
+
+def check_tag(text: str) -> str:
+    """Return ``NAME:TAG`` after checking its form.
+
+    Raises:
+        UsageError: Not of that form.
+    """
+    if split_tag(text) is None:
+        raise UsageError(
+            f"not a tag: {text[:300]!r}",
+            why="a tag is NAME:TAG of letters, digits and . _ -; NAME may have parts between /",
+            hint="write for example gpt2:production or openai-community/gpt2:v1",
+        )
+    return text
+
+
+def tag_statement(predicate: TagPredicate) -> bytes:
+    """The canonical bytes of the statement that moves a tag.
+
+    Its subjects are the snapshot it names from here on, or named until it was deleted.
+    """
+    about = predicate.to or predicate.from_
+    if about is None:
+        raise MalformedError("a tag cannot move from nothing to nothing")
+    return canonical.encode(
+        Statement(
+            subject=_subjects(about),
+            predicate_type=media_types.TAG_PREDICATE,
+            predicate=msgspec.to_builtins(predicate),
+        )
+    )
+
+
+def read_tag_statement(payload: bytes) -> TagPredicate:
+    """Decode the statement of a tag move strictly. Whether it is signed is the caller's to know.
+
+    Raises:
+        MalformedError: Not such a statement, or its subjects are not what it moves to.
+        NotCanonicalError: Not its canonical bytes.
+    """
+    statement = canonical.decode(payload, Statement, name="tag statement")
+    if statement.predicate_type != media_types.TAG_PREDICATE:
+        raise MalformedError("not a statement about a tag")
+    try:
+        predicate = msgspec.convert(statement.predicate, TagPredicate)
+    except msgspec.ValidationError as error:
+        raise MalformedError(f"not a statement about a tag: {error}") from error
+    # Making it again is the shortest way to ask for exactly our subjects and members.
+    if tag_statement(predicate) != payload:
+        raise MalformedError("a tag statement's subjects are not what it moves the tag to")
+    if split_tag(predicate.tag) is None:
+        raise MalformedError(f"a tag statement has no tag: {predicate.tag[:300]!r}")
+    return predicate
+
+
+def _subjects(target: Target) -> list[Subject]:
+    return [
+        Subject(name="manifest", digest={"sha256": hex_of(target.manifest)}),
+        Subject(name="snapshot", digest={"sha256": hex_of(target.snapshot)}),
+    ]
