@@ -17,10 +17,11 @@ from manifestd.rules.lexemes import Leaf
 
 MAX_SIZE: Final = 128 * 1024
 """Bytes of front matter that are read; PyYAML needs about a second for them."""
-MAX_EVENTS: Final = 40_000
+MAX_NODES: Final = 12_000
 MAX_DEPTH: Final = 30
 MAX_SCALAR: Final = 64 * 1024
 
+_DOCUMENT_END: Final = re.compile(r"(?m)^\.\.\.")
 _BLOCK: Final = re.compile(r"^(\s*---(?:\r\n|\r|\n))([\S\s]*?)((?:\r\n|\r|\n)---[ \t]*(\r\n|\n|$))")
 """Front matter as huggingface_hub 2.4 finds it."""
 
@@ -53,9 +54,12 @@ def parse(text: str) -> Any:
     """
     if len(text) > MAX_SIZE:
         raise RefusedError(f"{len(text)} characters of front matter; at most {MAX_SIZE} are read")
+    if _DOCUMENT_END.search(text):
+        raise RefusedError("front matter is more than one plain document")
+    loader = None
     try:
-        _check_events(text)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = _Composer(text)
+        node = loader.get_single_node()
         return None if node is None else _tree(node)
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or "not YAML"
@@ -64,32 +68,44 @@ def parse(text: str) -> Any:
         raise RefusedError(f"front matter is not YAML: {problem}{where}") from error
     except (ValueError, RecursionError) as error:
         raise RefusedError("front matter is not YAML that can be read safely") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
 
 
-def _check_events(text: str) -> None:
-    """Refuse before anything is composed: composing follows aliases and recursion."""
-    depth = documents = 0
-    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
-        if count > MAX_EVENTS:
-            raise RefusedError(f"front matter has more than {MAX_EVENTS} parts")
+class _Composer(yaml.SafeLoader):
+    """The safe loader's composer, which looks at each event before it becomes a node."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._nodes = 0
+        self._depth = 0
+
+    def compose_document(self) -> nodes.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, events.DocumentStartEvent) and (
+            event.explicit or event.version or event.tags
+        ):
+            raise RefusedError("front matter is more than one plain document")
+        return super().compose_document()
+
+    def compose_node(self, parent: nodes.Node | None, index: int) -> nodes.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, events.AliasEvent) or getattr(event, "anchor", None) is not None:
             raise RefusedError("front matter uses anchors or aliases")
         if getattr(event, "tag", None) is not None:
             raise RefusedError("front matter uses explicit tags")
-        if isinstance(event, events.DocumentStartEvent):
-            documents += 1
-            if documents > 1 or event.explicit or event.version or event.tags:
-                raise RefusedError("front matter is more than one plain document")
-        elif isinstance(event, events.DocumentEndEvent) and event.explicit:
-            raise RefusedError("front matter is more than one plain document")
-        elif isinstance(event, events.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise RefusedError(f"front matter is nested deeper than {MAX_DEPTH} levels")
-        elif isinstance(event, events.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, events.ScalarEvent) and len(event.value) > MAX_SCALAR:
+        if isinstance(event, events.ScalarEvent) and len(event.value) > MAX_SCALAR:
             raise RefusedError(f"front matter has a value of {len(event.value)} characters")
+        self._nodes += 1
+        self._depth += 1
+        if self._nodes > MAX_NODES:
+            raise RefusedError(f"front matter has more than {MAX_NODES} parts")
+        if self._depth > MAX_DEPTH:
+            raise RefusedError(f"front matter is nested deeper than {MAX_DEPTH} levels")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def _tree(node: nodes.Node) -> Any:

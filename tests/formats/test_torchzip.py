@@ -40,7 +40,7 @@ class _Tensor:
 _PurePickler: Any = vars(pickle)["_Pickler"]
 
 
-class _Pickler(_PurePickler):
+class _Pickler(_PurePickler):  # type: ignore[misc]
     """The pure Python pickler, taught torch's way with storages and tensors."""
 
     def persistent_id(self, item: Any) -> Any:
