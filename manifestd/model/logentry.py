@@ -26,7 +26,18 @@ MAX_FACT: Final = 4096
 LogKind = Literal[
     "snapshot", "signature", "tag", "approval", "revocation", "waiver", "verdict", "deletion"
 ]
-"""What this version writes. Readers meet other words in logs of later versions."""
+"""What this version writes. Readers meet other words in logs of later versions.
+
+The facts by which each is found again (all texts; digests are ``sha256:<hex>``):
+
+- ``snapshot``: ``name source manifest``; the document is the record.
+- ``signature``: ``snapshot``; the document is the bundle.
+- ``tag``: ``tag snapshot manifest from by``; the document is the signed move.
+- ``approval``: ``tag snapshot manifest by``; the document is the signed approval.
+- ``revocation``: ``tag revokes by``; ``revokes`` is the document of an approval.
+- ``waiver``, ``verdict``: ``tag snapshot manifest by verdict``, as far as they are known.
+- ``deletion``: ``by``; the document is the signed tombstone.
+"""
 
 KindWord = Annotated[str, msgspec.Meta(pattern="^[a-z]+(-[a-z]+)*$", max_length=40)]
 Fact = str | int | bool | None
