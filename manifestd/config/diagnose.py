@@ -22,6 +22,7 @@ _NAMES: Final[dict[type, str]] = {
 
 _FORMS: Final[dict[str, str]] = {
     "^sha256:": "sha256: and 64 hex digits",
+    r"^[^\s+": "a name without spaces and +, such as log.example.com/models",
     "^[1-9]": "a span of time such as 36h, 30d or 4w",
 }
 """How patterns of the configuration begin -> what they mean in words."""

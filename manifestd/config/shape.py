@@ -43,6 +43,15 @@ class SigningSection(_Section, frozen=True, kw_only=True):
     key: Text | None = None
 
 
+class LogSection(_Section, frozen=True, kw_only=True):
+    """``[log]``: the history log's name in checkpoints; None: ``manifestd/<key id>``.
+
+    A name that the organisation owns (``log.example.com/models``) outlives every key.
+    """
+
+    origin: Annotated[str, msgspec.Meta(pattern=r"^[^\s+\x00-\x1f]{1,200}\Z")] | None = None
+
+
 class Defaults(_Section, frozen=True, kw_only=True):
     """``[defaults]``: what holds for every model unless it says otherwise.
 
@@ -215,6 +224,7 @@ class Sections(_Section, frozen=True, kw_only=True):
 
     store: StoreSection = StoreSection()
     signing: SigningSection = SigningSection()
+    log: LogSection = LogSection()
     trust: list[TrustEntry] = []
     defaults: Defaults = Defaults()
     model: list[Model] = []
