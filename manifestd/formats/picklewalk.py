@@ -12,10 +12,10 @@ import io
 import pickletools
 from typing import Any, Final
 
-from manifestd.formats.bounds import RefusedError
 
 MAX_OPCODES: Final = 250_000
 MAX_GLOBALS: Final = 1_000
+"""Limits of a walk; beyond them it stops incomplete, with what it found until then."""
 COMPUTED: Final = "(computed while loading)"
 
 STORAGES: Final[dict[str, tuple[str, int]]] = {
@@ -111,8 +111,9 @@ class Walk:
         try:
             for opcode, argument, _ in pickletools.genops(stream):
                 self.opcodes += 1
-                if self.opcodes > budget:
-                    raise RefusedError(f"a pickle of more than {budget} opcodes")
+                if self.opcodes > budget or len(self.globals) > MAX_GLOBALS:
+                    self.end = stream.tell()
+                    return
                 self._step(opcode, argument)
         except (ValueError, OverflowError, EOFError, IndexError, UnicodeError):
             self.end = stream.tell()
@@ -158,8 +159,7 @@ class Walk:
             full = f"{first}.{last}" if known else COMPUTED
         else:
             full = f"{COMPUTED} copyreg extension {argument}"
-        if len(self.globals) < MAX_GLOBALS:
-            self.globals[full[:200]] = None
+        self.globals[full[:200]] = None
         self._stack.append(UNKNOWN if name == "INST" else Global(full))
 
     def _build(self, name: str) -> bool:

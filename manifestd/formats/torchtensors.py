@@ -13,6 +13,7 @@ from manifestd.formats.picklewalk import (
     PARAMETER,
     REBUILD,
     STORAGES,
+    USUAL,
     Call,
     Global,
     Persistent,
@@ -154,7 +155,7 @@ def explain(left: dict[str, Any], right: dict[str, Any]) -> Explanation | None:
     equivalent = not changes and not unknown and _placed_alike(old, new)
     if has_tensors(left) and has_tensors(right):
         diff, found = tensors.compare_tensors(left, right)
-        listed = [*imports, *found] or changes
+        listed = [*imports, *(found or changes)]
         summary = tensors.summary(diff)
         if changes and not found:
             summary += ", other records changed"
@@ -166,22 +167,36 @@ def explain(left: dict[str, Any], right: dict[str, Any]) -> Explanation | None:
         explained = msgspec.structs.replace(
             explained, equivalent=True, summary="the same records, packed differently"
         )
+    if imports and imports[0].at == "pickle globals":
+        names = ", ".join(imports[0].right[:3])
+        summary = f"loading now imports {names}; {explained.summary}"
+        explained = msgspec.structs.replace(explained, summary=summary)
     shown = listed[: jsondiff.MAX_CHANGES]
     return msgspec.structs.replace(explained, changes=shown, more=len(listed) - len(shown))
 
 
 def _imports(old: TorchFact, new: TorchFact) -> list[Change]:
+    """Unusual imports that came stand alone and first; storage classes and the like follow."""
     came = sorted(set(new.globals) - set(old.globals))
     gone = sorted(set(old.globals) - set(new.globals))
+    found = []
+    unusual = [name for name in came if name not in USUAL]
+    if unusual:
+        what = "loading imports names that data does not need"
+        found.append(Change(at="pickle globals", right=_cut(unusual), what=what))
+    usual = [name for name in came if name in USUAL]
     parts: dict[str, Any] = {}
     if gone:
-        parts["left"] = [jsondiff.cut(name) for name in gone[:20]]
-    if came:
-        parts["right"] = [jsondiff.cut(name) for name in came[:20]]
-    if not parts:
-        return []
-    what = "names that loading imports" if not came else "loading imports further names"
-    return [Change(at="pickle globals", what=what, **parts)]
+        parts["left"] = _cut(gone)
+    if usual:
+        parts["right"] = _cut(usual)
+    if parts:
+        found.append(Change(at="imports", what="loading imports other names", **parts))
+    return found
+
+
+def _cut(names: list[str]) -> list[str]:
+    return [jsondiff.cut(name) for name in names[:20]]
 
 
 def _records(old: TorchFact, new: TorchFact) -> tuple[list[Change], int, int]:
@@ -218,7 +233,8 @@ def _placed_alike(old: TorchFact, new: TorchFact) -> bool:
 
 
 def _summary(changes: list[Change], same: int, unknown: int) -> str:
-    parts = [f"{len(changes)} records changed"] if changes else []
+    count = len(changes)
+    parts = ["1 record changed" if count == 1 else f"{count} records changed"] if changes else []
     if unknown:
         parts.append(f"{unknown} records have equal size and crc32; their bytes were not compared")
     if same and not changes:

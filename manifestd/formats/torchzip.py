@@ -125,13 +125,6 @@ def _other(magic: bytes) -> str:
     return "neither a zip archive nor a pickle"
 
 
-def _walk(data: bytes, start: int = 0, budget: int = MAX_OPCODES) -> Walk | None:
-    try:
-        return Walk(data, start, budget)
-    except RefusedError:
-        return None
-
-
 def _walk_members(content: RandomAccess, archive: Archive) -> dict[str, Walk]:
     """Walk every pickle of an archive, ``data.pkl`` first; unreadable ones are incomplete walks."""
     walks: dict[str, Walk] = {}
@@ -140,8 +133,7 @@ def _walk_members(content: RandomAccess, archive: Archive) -> dict[str, Walk]:
     for member in sorted(pickles, key=lambda m: (not m.name.endswith("/data.pkl"), m.name))[:50]:
         name = member.name.partition("/")[2]
         data = _data(content, member, room) if room > 0 else None
-        walk = _walk(data) if data is not None else None
-        walks[name] = walk if walk is not None else Walk(b"")
+        walks[name] = Walk(data if data is not None else b"")
         room -= len(data or b"")
     return walks
 
@@ -226,7 +218,7 @@ def _walk_stream(data: bytes, most: int) -> dict[str, Walk]:
     walks: dict[str, Walk] = {}
     at, budget = 0, MAX_OPCODES
     while len(walks) < most:
-        walk = _walk(data, at, budget) or Walk(b"")
+        walk = Walk(data, at, budget)
         walks[f"pickle at byte {at}"] = walk
         budget -= walk.opcodes
         # What follows the first pickle is loaded only by who expects it: another pickle.

@@ -20,7 +20,7 @@ from manifestd.model.change import Change, TensorDiff, WeightsDiff
 
 Facts = Mapping[str, Any]
 
-MAX_CHANGES: Final = 200
+OPAQUE: Final = "file"
 
 
 class TensorFact(msgspec.Struct, frozen=True):
@@ -144,7 +144,7 @@ def whole_file(sha256: str) -> dict[str, Any]:
 
     With it a model that also ships, say, ONNX still has a weights digest.
     """
-    tensor = {"name": "", "dtype": "file", "shape": [], "digest": sha256}
+    tensor = {"name": "", "dtype": OPAQUE, "shape": [], "digest": sha256}
     return {"format": "file/1", "digestAlgorithm": "sha256", "tensors": [tensor]}
 
 
@@ -168,9 +168,7 @@ def compare_weights(left: Iterable[Facts | None], right: Iterable[Facts | None])
     old, new = _lines(left), _lines(right)
     equal: bool | None = None
     if old and new:
-        equal = old == new
-        if not equal and _algorithms(old) != _algorithms(new):
-            equal = None
+        equal = True if old == new else _proved_different(old, new)
     return WeightsDiff(
         left=_digest(old) if old else None, right=_digest(new) if new else None, equal=equal
     )
@@ -227,5 +225,24 @@ def _digest(lines: set[bytes]) -> str:
     return "sha256:" + canonical.sha256_hex(b"".join(line + b"\n" for line in sorted(lines)))
 
 
-def _algorithms(lines: set[bytes]) -> set[bytes]:
-    return {line.rpartition(b',"')[2].partition(b":")[0] for line in lines}
+def _proved_different(old: set[bytes], new: set[bytes]) -> bool | None:
+    """False when some tensor is surely not on both sides; None when nothing shows that."""
+    left = [msgspec.json.decode(line) for line in old - new]
+    right = [msgspec.json.decode(line) for line in new - old]
+    for mine, theirs in ((left, right), (right, left)):
+        opaque = any(line[1] == OPAQUE for line in theirs)
+        others: dict[str, list[Any]] = {}
+        for line in theirs:
+            others.setdefault(line[0], []).append(line)
+        for name, dtype, shape, digest in mine:
+            twins = others.get(name, [])
+            algorithm = digest.partition(":")[0]
+            if any(
+                (dtype, shape) != (twin[1], twin[2]) or twin[3].startswith(f"{algorithm}:")
+                for twin in twins
+            ):
+                return False
+            # A file that no reader opens may hold the tensor that is missed.
+            if not twins and not opaque and dtype != OPAQUE:
+                return False
+    return None

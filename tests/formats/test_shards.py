@@ -99,6 +99,18 @@ def test_a_file_without_reader_counts_by_its_bytes() -> None:
     assert compare_weights(left, [*weights(sharded(2)), whole_file("2" * 64)]).equal is False
 
 
+def test_a_changed_tensor_proves_a_difference_beside_files_no_reader_opens() -> None:
+    changed = sharded(3, e=("U8", [4], b"xxxx"))
+    opaque = whole_file("1" * 64)
+    assert compare_weights(weights(ONE), [*weights(changed), opaque]).equal is False
+    # The tensors that are missed may stand in the file that no reader opens.
+    assert compare_weights(weights(ONE), [opaque]).equal is None
+    fewer = [safetensors({"a": T["a"]})]
+    some = [facts_of("m.safetensors", data) for data in fewer]
+    assert compare_weights(weights(ONE), some).equal is False
+    assert compare_weights(weights(ONE), [*some, opaque]).equal is None
+
+
 def test_facts_of_a_wrong_shape_make_weights_unknown() -> None:
     for odd in ({"tensors": "x"}, {"format": "x", "tensors": [{}]}, {"format": 1, "tensors": []}):
         assert weights_digest([odd]) is None

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from manifestd.formats import findings_of
+from manifestd.rules.impact import classify
 from manifestd.rules.tensors import weights_digest
 from tests.contracts.format_suite import FormatSuite
 from tests.formats.support import Content, facts_of, safetensors, told, torch_zip
@@ -192,6 +193,18 @@ def evil_stack_global() -> bytes:
         ("m.bin", pickle.dumps(_Evil(), 2) + b"\x80\x02N."),
         ("m.joblib", b"\x80\x02N." + pickle.dumps(_Evil(), 2)),
     ],
+    ids=[
+        "protocol 4",
+        "protocol 2",
+        "protocol 0",
+        "global",
+        "inst",
+        "name from memo",
+        "archive",
+        "compressed archive",
+        "first of two",
+        "second of two",
+    ],
 )
 def test_a_pickle_with_os_system_is_a_finding_and_never_executed(
     name: str, data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -216,6 +229,16 @@ def test_new_globals_are_the_first_change() -> None:
     assert found.changes[0].right == ["posix.system"]
 
 
+def test_another_storage_class_is_no_security_matter() -> None:
+    state = OrderedDict(w=_Tensor(_Storage("IntStorage", "0", 6), 0, (2, 3), (3, 1)))
+    other = torch_zip({**records(pkl=dumps(state))})
+    found = told("m.bin", torch_zip(records()), other)
+    assert {change.at for change in found.changes} == {"imports", "v", "w"}
+    assert not any(
+        classify("m.bin", "weights", change)[0] == "security" for change in found.changes
+    )
+
+
 def test_a_global_computed_while_loading_is_a_finding() -> None:
     data = b"\x80\x04N\x8c\x06system\x93."
     (finding, *_) = findings_of("m.pkl", facts_of("m.pkl", data))
@@ -224,6 +247,15 @@ def test_a_global_computed_while_loading_is_a_finding() -> None:
 
 def test_an_ordinary_archive_has_no_finding() -> None:
     assert findings_of("m.bin", facts_of("m.bin", torch_zip(records()))) == []
+
+
+@pytest.mark.parametrize(
+    "filling", [b"N0" * 300_000, b"".join(b"ctorch\nx%d\n0" % n for n in range(3000))]
+)
+def test_what_a_flooded_pickle_imports_first_is_still_told(filling: bytes) -> None:
+    data = b"\x80\x02cposix\nsystem\n0" + filling + b"cposix\nfork\n."
+    found = findings_of("m.pkl", facts_of("m.pkl", data))
+    assert [one["rule"] for one in found] == ["pickle-global", "pickle-unread"]
 
 
 def test_a_pickle_cut_off_is_a_finding() -> None:
