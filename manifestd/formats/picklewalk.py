@@ -12,7 +12,6 @@ import io
 import pickletools
 from typing import Any, Final
 
-
 MAX_OPCODES: Final = 250_000
 MAX_GLOBALS: Final = 1_000
 """Limits of a walk; beyond them it stops incomplete, with what it found until then."""
@@ -48,6 +47,16 @@ USUAL: Final = CLOSED | {
     "builtins.bytearray", "builtins.complex",
 }  # fmt: skip
 """What torch itself loads with ``weights_only=True``: data, nothing that runs."""
+
+
+_RUNS: Final = frozenset({
+    "os", "posix", "nt", "subprocess", "sys", "builtins", "__builtin__", "importlib", "runpy",
+    "pty", "socket", "shutil", "ctypes", "code", "operator", "pickle", "webbrowser", "pip",
+})  # fmt: skip
+
+
+def _gravity(name: str) -> tuple[bool, str]:
+    return (name != COMPUTED and name.partition(".")[0] not in _RUNS, name)
 
 
 class Unknown:
@@ -122,8 +131,8 @@ class Walk:
         self.end = stream.tell()
 
     def unusual(self) -> list[str]:
-        """Imported names outside the usual list, sorted."""
-        return sorted(self.globals.keys() - USUAL)
+        """Imported names outside the usual list; those that surely run things first, then sorted."""
+        return sorted(self.globals.keys() - USUAL, key=_gravity)
 
     def _step(self, opcode: pickletools.OpcodeInfo, argument: Any) -> None:
         name = opcode.name

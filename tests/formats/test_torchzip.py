@@ -253,9 +253,10 @@ def test_an_ordinary_archive_has_no_finding() -> None:
     "filling", [b"N0" * 300_000, b"".join(b"ctorch\nx%d\n0" % n for n in range(3000))]
 )
 def test_what_a_flooded_pickle_imports_first_is_still_told(filling: bytes) -> None:
-    data = b"\x80\x02cposix\nsystem\n0" + filling + b"cposix\nfork\n."
+    data = b"\x80\x02cposix\nsystem\n0ca\nb\n0" + filling + b"cposix\nfork\n."
     found = findings_of("m.pkl", facts_of("m.pkl", data))
     assert [one["rule"] for one in found] == ["pickle-global", "pickle-unread"]
+    assert found[0]["what"].startswith("loading this pickle imports posix.system")
 
 
 def test_a_pickle_cut_off_is_a_finding() -> None:
