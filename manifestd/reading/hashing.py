@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -204,3 +204,20 @@ def _check_order(regions: tuple[Region, ...], size: int) -> None:
                 facts={"begin": region.begin, "end": region.end, "size": size},
             )
         before = region.end
+
+
+def region_digests(
+    body: bytes, regions: Sequence[Region], algorithm: str = "blake3"
+) -> list[RegionDigest]:
+    """Digests of named ranges of bytes that are held in memory.
+
+    Raises:
+        UsageError: An algorithm that is not known.
+        MalformedError: Regions out of order, overlapping or outside the bytes.
+    """
+    if not regions:
+        return []
+    wants = Wants(sha256=False, chunks=(), regions=tuple(regions), region_algorithm=algorithm)
+    feeder = Feeder(len(body), wants)
+    feeder.update(body)
+    return feeder.finish().regions

@@ -20,6 +20,8 @@ from manifestd.store import Store
 from manifestd.workflows.plan import Decision, SnapshotRequest
 
 MAX_PROBLEMS: Final = 1000
+_SHORT: Final = 1024
+_REMEMBERED: Final = 1024
 
 
 class Journaled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -32,22 +34,38 @@ class Journaled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     problem: Problem | None = None
 
 
-def keep_measurement(store: Store, measured: Measurement) -> Journaled:
-    """Store a measurement's body, facts and chunk digests as blobs."""
-    facts = chunks = None
-    if measured.body is not None:
-        store.blobs.put(measured.body, "body")
-    if measured.facts is not None:
-        facts = store.blobs.put(canonical.encode(measured.facts), "facts")
-    if measured.chunks:
-        chunks = store.blobs.put(chunks_document(measured.chunks), "chunks")
-    return Journaled(
-        digests=measured.digests,
-        body=measured.body is not None,
-        facts=facts,
-        chunks=chunks,
-        problem=measured.problem,
-    )
+class Keeper:
+    """Stores what measurements carry besides digests: bodies, facts and chunk digests, as blobs."""
+
+    def __init__(self, store: Store) -> None:
+        self._blobs = store.blobs
+        # Thousands of small files have the same facts ("not a tensor archive"); ask the store once.
+        self._facts: dict[bytes, Digest] = {}
+
+    def keep(self, measured: Measurement) -> Journaled:
+        """Store what one measurement carries, in the caller's transaction."""
+        facts = chunks = None
+        if measured.body is not None:
+            self._blobs.put(measured.body, "body")
+        if measured.facts is not None:
+            facts = self._put_facts(canonical.encode(measured.facts))
+        if measured.chunks:
+            chunks = self._blobs.put(chunks_document(measured.chunks), "chunks")
+        return Journaled(
+            digests=measured.digests,
+            body=measured.body is not None,
+            facts=facts,
+            chunks=chunks,
+            problem=measured.problem,
+        )
+
+    def _put_facts(self, data: bytes) -> Digest:
+        found = self._facts.get(data)
+        if found is None:
+            found = self._blobs.put(data, "facts")
+            if len(data) < _SHORT and len(self._facts) < _REMEMBERED:
+                self._facts[data] = found
+        return found
 
 
 def chunks_document(chunks: list[Chunks]) -> bytes:
@@ -67,7 +85,6 @@ class Assembly:
         self._problems: list[Problem] = []
         self._files = 0
         self._bytes = 0
-        self.resumed = 0
 
     def add(
         self, entry: Entry, decision: Decision, known: File | None, measured: Journaled | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,12 +12,17 @@ from manifestd.errors import ManifestdError, TransientError
 from manifestd.formats import reader_for
 from manifestd.formats.base import FormatReader, Outline
 from manifestd.model.entry import Entry, Measurement
+from manifestd.model.region import Region
+from manifestd.reading.hashing import region_digests
 from manifestd.reading.measure import RetryBudget, measure, problem_of
 from manifestd.reading.wants import ChunkLayout, Wants
 from manifestd.sources.base import Resolved, Source
 from manifestd.workflows.plan import BODY_LIMIT
 
 CHUNK: Final = 64 * 1024 * 1024
+SMALL: Final = 1024 * 1024
+"""Bytes up to which a file is held in memory while it is measured."""
+_FREE: Final = frozenset({"crc64nvme", "sha1-git"})
 _PEEK_TRIES: Final = 5
 
 
@@ -56,48 +61,69 @@ class Worker:
         """Measure one file; failures of the file come back as its problem."""
         entry = task.entry
         reader = reader_for(entry.path, entry.size)
+        if entry.size <= SMALL and not task.headers_only:
+            return self._small(task, reader)
         try:
             outline = self._outline(reader, entry)
         except ManifestdError as error:
             return Measurement(path=entry.path, problem=problem_of(entry.path, error))
         if task.headers_only:
             return self._headers(reader, entry, outline)
-        measured = self._measure(task, reader, outline)
-        if measured.problem is not None and measured.problem.code == "changed-while-reading":
-            # One whole re-read: a corrupted transfer looks the same and deserves a second try.
-            measured = self._measure(task, reader, outline)
+        measured = self._measure(task, _wants_body(reader, entry), outline.regions)
         if reader is None or measured.problem is not None:
             return measured
         facts = reader.facts(entry.path, outline, measured.regions, measured.body)
         return msgspec.structs.replace(measured, facts=facts, regions=[])
 
+    def _small(self, task: Task, reader: FormatReader | None) -> Measurement:
+        """Read a small file once into memory; its reader then asks the memory, not the source."""
+        entry = task.entry
+        if reader is None:
+            return self._measure(task, body=False)
+        measured = self._measure(task, body=True)
+        if measured.problem is not None or measured.body is None:
+            return measured
+        body = measured.body
+        if reader.needs_body:
+            facts = reader.facts(entry.path, Outline(), [], body)
+            return msgspec.structs.replace(measured, facts=facts)
+        outline = reader.outline(entry.path, _Memory(body))
+        regions = region_digests(body, outline.regions)
+        facts = reader.facts(entry.path, outline, regions, None)
+        return msgspec.structs.replace(measured, facts=facts, body=None)
+
     def _headers(self, reader: FormatReader | None, entry: Entry, outline: Outline) -> Measurement:
         facts = reader.facts(entry.path, outline, None, None) if reader else None
         return Measurement(path=entry.path, size=entry.size, facts=facts)
 
-    def _measure(self, task: Task, reader: FormatReader | None, outline: Outline) -> Measurement:
+    def _measure(self, task: Task, body: bool, regions: Sequence[Region] = ()) -> Measurement:
         entry = task.entry
-        small = entry.size <= BODY_LIMIT
         # A checksum the store holds is computed beside the digest where it costs next to
         # nothing, so that a read that was cut and resumed is still checked end to end.
-        free = {"crc64nvme", "sha1-git"} & entry.digests.keys()
+        free = _FREE & entry.digests.keys()
         layouts = task.layouts
         if entry.size > CHUNK:
             layouts = (ChunkLayout(algorithm="blake3", size=CHUNK), *layouts)
         wants = Wants(
-            git_blob=small or "sha1-git" in free,
+            git_blob=entry.size <= BODY_LIMIT or "sha1-git" in free,
             algorithms=task.algorithms | (free - {"sha1-git"}),
             chunks=layouts,
-            regions=tuple(outline.regions),
-            body=small and reader is not None and reader.needs_body,
+            regions=tuple(regions),
+            body=body,
         )
-        settings = self._source.settings
+        measured = self._pass(entry, wants)
+        if measured.problem is not None and measured.problem.code == "changed-while-reading":
+            # One whole re-read: a corrupted transfer looks the same and deserves a second try.
+            measured = self._pass(entry, wants)
+        return measured
+
+    def _pass(self, entry: Entry, wants: Wants) -> Measurement:
         return measure(
             lambda offset: self._source.open(self._resolved, entry, offset),
             entry.path,
             entry.size,
             wants,
-            budget=RetryBudget(seconds=settings.retry_budget),
+            budget=RetryBudget(seconds=self._source.settings.retry_budget),
             on_bytes=self._on_bytes,
         )
 
@@ -112,3 +138,21 @@ class Worker:
                     raise
                 self._sleep(min(error.retry_after or 0.25 * 2**attempt, 10.0))
         return Outline()
+
+
+def _wants_body(reader: FormatReader | None, entry: Entry) -> bool:
+    return reader is not None and reader.needs_body and entry.size <= BODY_LIMIT
+
+
+class _Memory:
+    """Random access to bytes that are there already."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    @property
+    def size(self) -> int:
+        return len(self._body)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return self._body[offset : offset + length] if length > 0 else b""

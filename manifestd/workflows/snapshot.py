@@ -28,14 +28,21 @@ from manifestd.signing.base import Signer
 from manifestd.sources import SOURCES
 from manifestd.sources.base import Resolved, Source, SourceSettings
 from manifestd.store import Store
-from manifestd.workflows.assemble import Assembly, Journaled, keep_measurement
+from manifestd.workflows.assemble import Assembly, Journaled, Keeper
 from manifestd.workflows.measuring import Task, Worker
 from manifestd.workflows.plan import Decision, PathJoin, SnapshotRequest, decide
 
 log = logging.getLogger(__name__)
 
-_BATCH_SECONDS: Final = 0.5
-_BATCH_RESULTS: Final = 256
+_BATCH_SECONDS: Final = 1.0
+_BATCH_BYTES: Final = 64 * 1024 * 1024
+"""Results are journaled once so much was read for them, or after a second."""
+_INHERITED: Final = 200_000
+_DECISIONS: Final = (
+    *(Decision(action=action) for action in ("skip", "keep", "carry", "reuse", "headers", "read")),
+    Decision(action="read", rechecks=True),
+)
+_READS: Final = frozenset({"headers", "read"})
 _FORK_FROM: Final = 1000
 _FORK_SIZE: Final = 4 * 1024 * 1024
 
@@ -104,6 +111,7 @@ def take_snapshot(
         resolved = opened.resolve()
         run = _Run(request, opened, resolved, store)
         run.take_listing(clock())
+        run.plan()
         run.read(progress)
         taken = run.finish(tool=tool, signer=signer)
     seconds = round(time.monotonic() - started, 3)
@@ -139,6 +147,11 @@ class _Run:
         self.spool = store.spool()
         self.journal = store.journal(self._key())
         self.journaled = self._resume()
+        self.keeper = Keeper(store)
+        self.decided = bytearray()
+        self.reading: dict[str, Entry] = {}
+        self.measured: dict[str, Journaled] = {}
+        self.to_read = self.to_read_bytes = 0
         self.resumed = 0
         self.bytes_read = 0
         self.number = len(store.snapshots.list(source=resolved.place))
@@ -176,40 +189,62 @@ class _Run:
                 hint="check the reference; an empty place cannot be compared with anything",
             )
 
-    def decisions(self) -> Iterator[tuple[Entry, Decision, File | None, File | None]]:
-        """Every listed file with its decision, in path order; asked for twice, answered alike."""
-        before = PathJoin(
-            iter(()) if self.before is None else self.store.trees.files(self.before[1])
-        )
-        other = PathJoin(iter(()) if self.other is None else self.store.trees.files(self.other))
+    def plan(self) -> None:
+        """Decide once for every listed file, in path order; a byte each is remembered."""
+        before, other = self._beside(self.before and self.before[1]), self._beside(self.other)
         for entry in self.spool:
+            wanted = _wanted(other.find(entry.path)) if self.other else frozenset()
             known = before.find(entry.path)
-            asks = other.find(entry.path)
-            wanted = _wanted(asks)
-            yield entry, decide(self.request, entry, known, wanted, self.number), known, asks
+            decision = decide(self.request, entry, known, wanted, self.number)
+            self.decided.append(_DECISIONS.index(decision))
+            if decision.action in _READS and not self._is_journaled(entry):
+                self.to_read += 1
+                if decision.action == "read":
+                    self.to_read_bytes += entry.size
+
+    def _beside(self, record: Snapshot | None) -> PathJoin:
+        return PathJoin(iter(()) if record is None else self.store.trees.files(record))
 
     def read(self, progress: ProgressFor | None) -> None:
         """Read what must be read, journaling results as they come."""
-        files, size = 0, 0
-        for task in self._tasks():
-            files += 1
-            size += 0 if task.headers_only else task.entry.size
+        files, size = self.to_read, self.to_read_bytes
         if not files:
             return
         log.debug("reading %d files, %d bytes", files, size)
         forked = self.source.local and files >= _FORK_FROM and size / files <= _FORK_SIZE
+        # Forked workers inherit a list; anything else is sent to them item by item.
+        tasks = list(self._tasks()) if forked and files <= _INHERITED else self._tasks()
         shown = nullcontext(_Silent()) if progress is None else progress(size, files)
         with shown as told:
             worker = Worker(self.source, self.resolved, None if forked else told.bytes)
-            results = run_tasks(
-                self._tasks(), worker, jobs=self.source.settings.jobs, processes=forked
-            )
+            results = run_tasks(tasks, worker, jobs=self.source.settings.jobs, processes=forked)
             with closing(results):
                 self._collect(results, told, forked=forked)
 
+    def _tasks(self) -> Iterator[Task]:
+        other = self._beside(self.other)
+        for entry, code in zip(self.spool, self.decided, strict=True):
+            action = _DECISIONS[code].action
+            if action not in _READS or self._is_journaled(entry):
+                continue
+            self.reading[entry.path] = entry
+            asks = other.find(entry.path) if self.other else None
+            yield Task(
+                entry=entry,
+                headers_only=action == "headers",
+                algorithms=_wanted(asks) & _COMPUTABLE,
+                layouts=_layouts(asks),
+            )
+
+    def _is_journaled(self, entry: Entry) -> bool:
+        if not self.journaled:
+            return False
+        found = self.journaled.get(entry.path)
+        return found is not None and found[0] == _token(entry)
+
     def _collect(self, results: Iterator[Measurement], told: Progress, *, forked: bool) -> None:
         batch: list[Measurement] = []
-        written = time.monotonic()
+        written, fresh = time.monotonic(), 0
         try:
             for measured in results:
                 batch.append(measured)
@@ -217,52 +252,48 @@ class _Run:
                 if forked:
                     told.bytes(measured.bytes_read)
                 told.done(measured)
+                fresh += measured.bytes_read
                 now = time.monotonic()
-                if len(batch) >= _BATCH_RESULTS or now - written > _BATCH_SECONDS:
+                if fresh >= _BATCH_BYTES or now - written > _BATCH_SECONDS:
                     self._keep(batch)
-                    written = now
+                    written, fresh = now, 0
         finally:
             self._keep(batch)
-
-    def _tasks(self) -> Iterator[Task]:
-        for entry, decision, _, asks in self.decisions():
-            if decision.action not in {"read", "headers"} or self._is_journaled(entry):
-                continue
-            yield Task(
-                entry=entry,
-                headers_only=decision.action == "headers",
-                algorithms=_wanted(asks) & _COMPUTABLE,
-                layouts=_layouts(asks),
-            )
-
-    def _is_journaled(self, entry: Entry) -> bool:
-        found = self.journaled.get(entry.path)
-        return found is not None and found[0] == _token(entry)
 
     def _keep(self, batch: list[Measurement]) -> None:
         if not batch:
             return
+        encode = msgspec.msgpack.encode
         rows: list[tuple[str, str, bytes]] = []
         with self.store.transaction():
             for measured in batch:
-                kept = keep_measurement(self.store, measured)
-                entry = self.spool.get(measured.path)
-                assert entry is not None
-                token = _token(entry)
-                self.journaled[measured.path] = (token, kept)
+                kept = self.keeper.keep(measured)
+                entry = self.reading.pop(measured.path)
+                self.measured[measured.path] = kept
                 # A failure is not kept over a restart: it may be gone by then.
                 if entry.identity and measured.problem is None:
-                    rows.append((measured.path, token, msgspec.msgpack.encode(kept)))
+                    rows.append((measured.path, _token(entry), encode(kept)))
             self.journal.append(rows)
         batch.clear()
+
+    def _found(self, entry: Entry) -> Journaled | None:
+        """What is known of a file from this run, or from the interrupted one before it."""
+        found = self.measured.get(entry.path)
+        if found is None and self._is_journaled(entry):
+            self.resumed += 1
+            return self.journaled[entry.path][1]
+        return found
 
     def finish(self, *, tool: str, signer: Signer | None) -> Taken:
         """Assemble the record, sign it, and store everything in one transaction."""
         with self.store.transaction():
             assembly = Assembly(self.store, self.before[0] if self.before else None)
-            for entry, decision, known, _ in self.decisions():
-                found = self.journaled.get(entry.path) if self._is_journaled(entry) else None
-                assembly.add(entry, decision, known, found[1] if found else None)
+            before = self._beside(self.before and self.before[1])
+            for entry, code in zip(self.spool, self.decided, strict=True):
+                decision = _DECISIONS[code]
+                known = before.find(entry.path) if self.before else None
+                found = self._found(entry) if decision.action in _READS else None
+                assembly.add(entry, decision, known, found)
             record = assembly.record(
                 self.request,
                 self.resolved,
@@ -279,7 +310,7 @@ class _Run:
         return Taken(
             result=self._result(record, digest, signed_by),
             exit_code=_exit_code(record),
-            resumed=assembly.resumed,
+            resumed=self.resumed,
             record=record,
         )
 
