@@ -35,7 +35,10 @@ class HubReference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class S3Reference(msgspec.Struct, frozen=True, kw_only=True):
-    """``s3://bucket/prefix/``. The prefix is literal: nothing is normalised or decoded."""
+    """``s3://bucket/prefix/``. The prefix is literal: nothing is normalised or decoded.
+
+    A prefix is a folder: it is empty or ends in ``/``.
+    """
 
     bucket: str
     prefix: str = ""
@@ -110,7 +113,9 @@ def parse_hub(text: str, *, scheme: Literal["hf", "hf-cache"] = "hf") -> HubRefe
 
 
 def parse_s3(text: str) -> S3Reference:
-    """Parse ``s3://bucket/prefix``; the prefix is taken literally.
+    """Parse ``s3://bucket/prefix``; the prefix is taken literally, as the folder it means.
+
+    ``s3://b/p`` and ``s3://b/p/`` are one place, whose snapshots are filed together.
 
     Raises:
         UsageError: No bucket, or a prefix over 1,024 bytes.
@@ -125,6 +130,8 @@ def parse_s3(text: str) -> S3Reference:
         bucket, _, prefix = body.partition("/")
     if not _BUCKET.match(bucket):
         raise UsageError(f"not a bucket: {text!r}", hint="write s3://bucket/prefix/")
+    if prefix and not prefix.endswith("/"):
+        prefix += "/"
     if len(prefix.encode()) > 1024:
         raise UsageError("an S3 prefix has at most 1,024 bytes")
     return S3Reference(bucket=bucket, prefix=prefix)

@@ -37,6 +37,7 @@ DIGEST = "sha256:" + "0" * 64
          "hf-cache://org/name"),
         ("s3://bucket", S3Reference(bucket="bucket"), "s3://bucket/"),
         ("s3://bucket/a/b/", S3Reference(bucket="bucket", prefix="a/b/"), "s3://bucket/a/b/"),
+        ("s3://bucket/a/b", S3Reference(bucket="bucket", prefix="a/b/"), "s3://bucket/a/b/"),
         ("s3://bucket//a%20b?x#y/", S3Reference(bucket="bucket", prefix="/a%20b?x#y/"),
          "s3://bucket//a%20b?x#y/"),
         ("s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/name/models/",
