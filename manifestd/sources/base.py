@@ -7,16 +7,21 @@ If-Match and version id, inode), so a changed object is an error, never a mixtur
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
 from manifestd.model.content import RandomAccess, Stream
-from manifestd.model.entry import Entry, Problem
+from manifestd.model.entry import Entry, File, Problem
 
 R = TypeVar("R")
+T = TypeVar("T")
+
+Known = Callable[[str], File | None]
+"""What an earlier snapshot of the place recorded of a path; to be asked in path order."""
 
 
 class SourceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,10 +64,50 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[Problem, ...] = ()
 
 
+class Shared:
+    """What the sources of one run have in common: sessions, connections, answers that hold for all.
+
+    Making a client costs more than asking it for a listing. Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._locks: dict[Hashable, threading.Lock] = {}
+        self._made: dict[Hashable, Any] = {}
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What was made for ``key``, made now if nothing was; a failure is not kept.
+
+        Args:
+            key: Everything that ``make`` depends on, and a word of the source's own.
+            make: Makes it; what it makes is closed at the end if it has ``close``.
+        """
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self._made:
+                self._made[key] = make()
+            found: T = self._made[key]
+        return found
+
+    def close(self) -> None:
+        """Close what was made. No source may use it any more."""
+        with self._lock:
+            made, self._made = self._made, {}
+        for thing in made.values():
+            if hasattr(thing, "close"):
+                thing.close()
+
+
 class Source(ABC, Generic[R]):
     """One model repository. Methods other than the constructor may use the network.
 
+    ``shared`` and ``known`` are set before :meth:`resolve`, or left as they are.
+
     Attributes:
+        shared: Where to take connections from; None: make own ones.
+        known: What was recorded of a path before; an object proved the same since need not
+            be asked about again.
         scheme: The reference scheme it serves.
         requests: Requests made so far, retries included (0 for local sources).
         local: Reading needs no network, so forked workers may do it.
@@ -71,6 +116,8 @@ class Source(ABC, Generic[R]):
     scheme: ClassVar[str]
     local: ClassVar[bool] = False
     requests: int = 0
+    shared: Shared | None = None
+    known: Known | None = None
 
     def __init__(self, reference: R, settings: SourceSettings) -> None:
         self.reference = reference

@@ -81,6 +81,7 @@ class HubSource(Source[HubReference]):
 
         A renamed repository is filed under the name it has now.
         """
+        self._client.shared = self.shared
         reference = self.reference
         requested = reference.revision or DEFAULT_REVISION
         asked = self._asked(reference.repo_id, requested)

@@ -32,7 +32,7 @@ from manifestd.errors import (
     UnreachableError,
 )
 from manifestd.redact import redact
-from manifestd.sources.base import SourceSettings
+from manifestd.sources.base import Shared, SourceSettings
 from manifestd.sources.hub_errors import (
     Asked,
     NoConnectionError,
@@ -59,6 +59,8 @@ _CONNECT_TRIES: Final = 3
 _FIRST_DELAY: Final = 0.5
 _LONGEST_DELAY: Final = 8.0
 _MAX_REDIRECTS: Final = 6
+_OWNER: Final = "manifestd"
+"""The extension of a request that names the client it counts for."""
 _PORTS: Final = {"http": 80, "https": 443}
 _NEXT = re.compile(r'<([^<>]{1,8192})>\s*;\s*rel="?next"?')
 
@@ -80,6 +82,10 @@ class HubClient:
         settings: Timeouts, retry budget and number of connections.
         sleep: Waits so many seconds.
         clock: Seconds that only grow.
+
+    Attributes:
+        requests: Requests on the wire so far, each hop of a redirect included.
+        shared: Where the connections come from; None: own ones. Set before the first request.
     """
 
     def __init__(
@@ -98,6 +104,7 @@ class HubClient:
         self._clock = clock
         self._lock = threading.Lock()
         self._http: httpx2.Client | None = None
+        self.shared: Shared | None = None
 
     # -- requests ---------------------------------------------------------------------------
 
@@ -152,7 +159,9 @@ class HubClient:
             UnreachableError: It failed for good (certificate, redirects, offline).
         """
         http = self._client()
-        request = http.build_request("GET", url, headers=self.headers() | dict(headers))
+        request = http.build_request(
+            "GET", url, headers=self.headers() | dict(headers), extensions={_OWNER: self}
+        )
         try:
             return http.send(request, stream=True)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -174,7 +183,7 @@ class HubClient:
         """Close the connections. May be called twice."""
         with self._lock:
             http, self._http = self._http, None
-        if http is not None:
+        if http is not None and self.shared is None:
             http.close()
 
     # -- inside -----------------------------------------------------------------------------
@@ -222,21 +231,18 @@ class HubClient:
         return bytes(found)
 
     def _client(self) -> httpx2.Client:
+        settings = self._settings
         with self._lock:
+            if self._http is None and self.shared is not None:
+                budgets = settings.read_timeout, settings.connect_timeout, settings.jobs
+                key = ("hub", self._origin, *budgets)
+                self._http = self.shared.get(key, lambda: _http_client(settings))
             if self._http is None:
-                settings = self._settings
-                self._http = httpx2.Client(
-                    verify=_tls(),
-                    event_hooks={"request": [self._guard]},
-                    follow_redirects=True,
-                    max_redirects=_MAX_REDIRECTS,
-                    timeout=httpx2.Timeout(settings.read_timeout, connect=settings.connect_timeout),
-                    limits=httpx2.Limits(max_connections=max(8, settings.jobs * 2)),
-                )
+                self._http = _http_client(settings)
             return self._http
 
-    def _guard(self, request: httpx2.Request) -> None:
-        """Runs before every request on the wire, each hop of a redirect included."""
+    def guard(self, request: httpx2.Request) -> None:
+        """Count a request and keep the token from other origins; for each hop of a redirect."""
         if is_offline_mode():
             raise UnreachableError(
                 "the Hub is switched off by HF_HUB_OFFLINE",
@@ -247,6 +253,23 @@ class HubClient:
                 request.headers.pop(name, None)
         with self._lock:
             self.requests += 1
+
+
+def _http_client(settings: SourceSettings) -> httpx2.Client:
+    return httpx2.Client(
+        verify=_tls(),
+        event_hooks={"request": [_before]},
+        follow_redirects=True,
+        max_redirects=_MAX_REDIRECTS,
+        timeout=httpx2.Timeout(settings.read_timeout, connect=settings.connect_timeout),
+        limits=httpx2.Limits(max_connections=max(8, settings.jobs * 2)),
+    )
+
+
+def _before(request: httpx2.Request) -> None:
+    """Runs before every request on the wire; redirects carry the extensions on."""
+    owner = request.extensions[_OWNER]
+    owner.guard(request)
 
 
 def decode(answer: Answer, kind: type[T], asked: Asked) -> T:

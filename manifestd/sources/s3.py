@@ -101,7 +101,7 @@ class S3Source(Source[S3Reference]):
         connection = self._connect()
         notes = Notes()
         reports = self._reports or Reports(self.bucket, self.prefix)
-        ladder = Ladder(connection, self.prefix, self.options, notes, reports)
+        ladder = Ladder(connection, self.prefix, self.options, notes, reports, known=self.known)
         found = 0
         for item in _pipelined(self._files(connection, notes), ladder):
             found += 1
@@ -157,7 +157,7 @@ class S3Source(Source[S3Reference]):
 
     def _connect(self) -> Connection:
         if self._connection is None:
-            self._connection = Connection(self.bucket, self.options, self.settings)
+            self._connection = Connection(self.bucket, self.options, self.settings, self.shared)
         return self._connection
 
     def _read(self) -> Reader:
@@ -170,7 +170,7 @@ class S3Source(Source[S3Reference]):
 
         Asks by the bucket's configuration, else by whether its listing has version ids.
         """
-        error = self._attempt(connection, "get_bucket_versioning", {"Bucket": self.bucket})
+        error = self._configured(connection)
         if not isinstance(error, Exception):
             status = str(error.get("Status") or "off").lower()
             if status == "off" or self._may_list_versions(connection):
@@ -184,6 +184,23 @@ class S3Source(Source[S3Reference]):
             return "unknown", (_versions_unknown(self.bucket),)
         ids = {item.get("VersionId") for item in page.get("Versions", ())}
         return ("enabled" if ids - {"null", None} else "off"), ()
+
+    def _configured(self, connection: Connection) -> dict[str, Any] | Exception:
+        """What the bucket's configuration says of versions; one answer holds for a run."""
+        arguments = {"Bucket": self.bucket}
+        if self.shared is None:
+            return self._attempt(connection, "get_bucket_versioning", arguments)
+
+        def ask() -> dict[str, Any]:
+            found = self._attempt(connection, "get_bucket_versioning", arguments)
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+        try:
+            return self.shared.get(("s3-versioning", self.bucket, connection.endpoint), ask)
+        except FAULTS as error:
+            return error
 
     def _may_list_versions(self, connection: Connection) -> bool:
         arguments = {"Bucket": self.bucket, "Prefix": self.prefix, "MaxKeys": 1}
@@ -239,6 +256,8 @@ def _pipelined(items: Iterator[Listed | Problem], ladder: Ladder) -> Iterator[En
         for item in items:
             if isinstance(item, Problem):
                 waiting.append(item)
+            elif (known := ladder.recalled(item)) is not None:
+                waiting.append(known)
             elif not ladder.wants(item):
                 waiting.append(ladder.plain(item))
             elif ladder.sampling:

@@ -1,4 +1,4 @@
-"""The connection to S3: one session, one client, requests counted, credentials renewed once.
+"""The connection to one bucket: requests counted, the short lane where it may be taken.
 
 Settings follow measurements: adaptive retries (a server that allows 50 requests a
 second loses none of 400 that way, and 97 with the standard mode), one client per
@@ -10,33 +10,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import botocore
-import botocore.session
 import msgspec
-from botocore.config import Config
 from botocore.exceptions import ClientError
-from botocore.utils import parse_timestamp
 
-from manifestd._version import __version__
 from manifestd.redact import redact
-from manifestd.sources.base import SourceSettings
-from manifestd.sources.s3_errors import EXPIRED, FAULTS, code_of, translate
+from manifestd.sources.base import Shared, SourceSettings
+from manifestd.sources.s3_errors import EXPIRED, code_of
 from manifestd.sources.s3_lane import Lane
 from manifestd.sources.s3_options import S3Options
+from manifestd.sources.s3_session import HEAD_THREADS, Clients, quick_timestamp, session_for
 
-HEAD_THREADS: Final = 16
-"""HEADs in flight: their cost is the round trip, which on a real network dwarfs the CPU's."""
+__all__ = ["HEAD_THREADS", "Answer", "Connection", "bare", "quick_timestamp"]
 
 _PAYER: Final = frozenset({
     "list_objects_v2", "list_object_versions", "head_object", "get_object",
     "get_object_attributes",
 })  # fmt: skip
-_FULL_BUDGET: Final = 60.0
-_ATTEMPTS: Final = 10
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -67,23 +59,6 @@ def bare(etag: object) -> str:
     return etag.strip('"') if isinstance(etag, str) else ""
 
 
-def quick_timestamp(value: Any) -> datetime:
-    """Parse a time as S3's listings write it; anything else as botocore does.
-
-    botocore asks dateutil, which takes 63 % of the time of a whole listing.
-    """
-    if isinstance(value, str) and value[10:11] == "T":
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            pass
-        else:
-            if moment.tzinfo is not None:
-                return moment
-    found: datetime = parse_timestamp(value)
-    return found
-
-
 class Connection:
     """Requests to one bucket's service. Thread-safe.
 
@@ -91,61 +66,39 @@ class Connection:
         bucket: Whom errors speak of, and whose objects the lane fetches.
         options: S3's own settings.
         settings: Timeouts, retry budget and number of readers.
+        shared: Where the session comes from; None: an own one.
 
     Attributes:
-        requests: Requests sent so far, retries included.
+        requests: Requests sent so far for this connection, retries included.
     """
 
-    def __init__(self, bucket: str, options: S3Options, settings: SourceSettings) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        options: S3Options,
+        settings: SourceSettings,
+        shared: Shared | None = None,
+    ) -> None:
         self.bucket = bucket
         self.requests = 0
         self._options = options
-        self._settings = settings
         self._lock = threading.Lock()
-        self._generation = 0
-        self._proven = True
         self._sent = threading.local()
         self._payer = {"RequestPayer": "requester"} if options.requester_pays else {}
-        self._open()
+        self._session = session_for(bucket, options, settings, shared)
+        self._owned = shared is None
+        self._lane = self._new_lane()
 
-    def _open(self) -> None:
-        try:
-            core = botocore.session.get_session()
-            core.get_component("response_parser_factory").set_parser_defaults(
-                timestamp_parser=quick_timestamp
-            )
-            self._credentials = None if self._options.anonymous else core.get_credentials()
-            self._client = core.create_client("s3", config=self._config(attempts=self._attempts()))
-            self._once = core.create_client("s3", config=self._config(attempts=1))
-        except (*FAULTS, ValueError) as error:
-            raise translate(error, self.bucket) from error
-        for client in (self._client, self._once):
-            client.meta.events.register("before-send.s3", self._note_request)
-        self._lane = Lane(self._client, self._credentials, self._options.requester_pays)
+    def _new_lane(self) -> Lane:
+        clients = self._session.clients
+        self._generation = clients.generation
+        return Lane(clients.retrying, clients.credentials, self._options.requester_pays)
 
-    def _attempts(self) -> int:
-        """Ten tries within a full budget, fewer within a small one, never none."""
-        share = min(1.0, self._settings.retry_budget / _FULL_BUDGET)
-        return max(1, round(_ATTEMPTS * share))
+    @property
+    def _client(self) -> Any:
+        return self._session.clients.retrying
 
-    def _config(self, *, attempts: int) -> Any:
-        style = self._options.addressing_style
-        return Config(
-            retries={"mode": "adaptive", "total_max_attempts": attempts},
-            max_pool_connections=max(self._settings.jobs, HEAD_THREADS) + 2,
-            connect_timeout=self._settings.connect_timeout,
-            read_timeout=self._settings.read_timeout,
-            tcp_keepalive=True,
-            signature_version=botocore.UNSIGNED if self._options.anonymous else None,
-            user_agent_extra=f"manifestd/{__version__}",
-            s3={"addressing_style": style} if style else None,
-            # Whole reads ask for the checksum themselves; some servers echo the whole
-            # object's checksum on ranges, which would make every resumed read fail.
-            response_checksum_validation="when_required",
-            request_checksum_calculation="when_required",
-        )
-
-    def _note_request(self, request: Any, **_: Any) -> None:
+    def _note_request(self, request: Any) -> None:
         with self._lock:
             self.requests += 1
         self._sent.request = request
@@ -174,36 +127,22 @@ class Connection:
         """
         if operation in _PAYER:
             arguments |= self._payer
-        generation = self._generation
+        session = self._session
+        clients = session.clients
 
-        def ask() -> dict[str, Any]:
-            client = self._once if once else self._client
-            answer: dict[str, Any] = getattr(client, operation)(**arguments)
+        def ask(clients: Clients) -> dict[str, Any]:
+            client = clients.once if once else clients.retrying
+            answer: dict[str, Any] = session.ask(client, operation, self._note_request, **arguments)
             return answer
 
         try:
-            answer = ask()
+            answer = ask(clients)
         except ClientError as error:
-            if code_of(error) not in EXPIRED or not self._renew(generation):
+            if code_of(error) not in EXPIRED or not session.renew(clients.generation, self.bucket):
                 raise
-            answer = ask()
-        self._proven = True
+            answer = ask(session.clients)
+        session.proven = True
         return answer
-
-    def _renew(self, generation: int) -> bool:
-        """Build the session anew; False if that was done and brought nothing."""
-        with self._lock:
-            if self._generation != generation:
-                return True
-            if not self._proven:
-                return False
-            self._proven = False
-            self._generation += 1
-        old = (self._client, self._once)
-        self._open()
-        for client in old:
-            client.close()
-        return True
 
     def head(self, key: str, *, version: str | None, checksums: bool, part: int = 0) -> Answer:
         """HEAD one object, asking for its checksums or not."""
@@ -242,7 +181,7 @@ class Connection:
     ) -> Answer:
         if version is not None:
             query["versionId"] = version
-        lane = self._lane
+        lane = self._current_lane()
         if lane.ready:
             with self._lock:
                 self.requests += 1
@@ -257,11 +196,19 @@ class Connection:
         meta = answer["ResponseMetadata"]
         return Answer(meta["HTTPStatusCode"], meta["HTTPHeaders"], answer.get("Body"))
 
+    def _current_lane(self) -> Lane:
+        """The lane of the credentials in use; others may have renewed them."""
+        if self._generation != self._session.clients.generation:
+            with self._lock:
+                if self._generation != self._session.clients.generation:
+                    self._lane = self._new_lane()
+        return self._lane
+
     def close(self) -> None:
-        """Close all connections. May be called twice."""
+        """Close all connections that are its own. May be called twice."""
         self._lane.close()
-        self._client.close()
-        self._once.close()
+        if self._owned:
+            self._session.close()
 
 
 _ARGUMENT: Final[dict[str, str]] = {

@@ -14,6 +14,7 @@ from manifestd.model import evidence
 from manifestd.model.digest import HEX_LENGTH
 from manifestd.model.entry import Entry, Problem
 from manifestd.model.evidence import Grade
+from manifestd.sources.base import Known
 from manifestd.sources.s3_checksums import (
     COMPOSITE,
     FULL,
@@ -52,6 +53,7 @@ class Ladder:
         options: ``heads``, ``read`` and ``etagIsMd5`` decide what is asked.
         notes: Where lowered evidence is said.
         reports: Checksums computed at rest, to attach.
+        known: What was recorded of a path before; asked in listing order.
     """
 
     def __init__(
@@ -61,7 +63,10 @@ class Ladder:
         options: S3Options,
         notes: Notes,
         reports: Reports,
+        *,
+        known: Known | None = None,
     ) -> None:
+        self._known = None if options.heads == "always" else known
         self._prefix = prefix
         self._options = options
         self._probe = Probe(connection, notes)
@@ -96,6 +101,30 @@ class Ladder:
             self._sampled += 1
             return True
         return self._sample_showed
+
+    def recalled(self, item: Listed) -> Entry | None:
+        """The entry as it was found for this very object before; nothing need be asked again.
+
+        What S3 stored of an object stays as long as its entity tag, version and time do.
+        """
+        known = None if self._known is None else self._known(item.key[len(self._prefix) :])
+        identity = _identity(item)
+        if known is None or known.size != item.size or known.seen.identity != identity:
+            return None
+        if "etag" not in identity or self._reports.covers(item):
+            return None
+        evidence = known.seen.evidence
+        stored = {
+            name: value for name, value in known.digests().items() if evidence.get(name) == _STORED
+        }
+        return Entry(
+            path=known.path,
+            size=item.size,
+            digests=stored,
+            evidence=dict.fromkeys(stored, _STORED),
+            identity=identity,
+            hints=known.seen.hints,
+        )
 
     @property
     def sampling(self) -> bool:

@@ -274,7 +274,7 @@ def test_no_redirect_and_no_next_page_takes_the_token_elsewhere(
 def test_every_request_on_the_wire_passes_the_guard(url: str, keeps: bool) -> None:
     client = HubClient("http://hub.corp", SourceSettings())
     request = httpx2.Request("GET", url, headers={"Authorization": "Bearer x", "Cookie": "y"})
-    client._guard(request)
+    client.guard(request)
     assert ("authorization" in request.headers) is keeps
     assert ("cookie" in request.headers) is keeps
     assert client.requests == 1
