@@ -60,24 +60,62 @@ def decode_node(data: bytes, *, ref: Ref | None = None, level: int | None = None
         MalformedError: Written by a newer format.
         TamperedError: Not a node, not canonical, out of order, or not what the parent said.
     """
-    head, lines = _split(data, MAX_NODE)
+    head, body = _split(data, MAX_NODE)
     try:
         schema, found = _node_header.decode(head)
-        rows = _node_line.decode_lines(lines)
-        canonical = encoder.encode_lines([(schema, found), *rows])
     except (msgspec.DecodeError, UnicodeError) as error:
         raise _refused(head, NODE, "node") from error
-    if schema != NODE:
+    if schema != NODE or head != encoder.encode((schema, found)):
         raise _refused(head, NODE, "node")
-    firsts = [row[0] for row in rows]
-    hexes: list[str | None] = [row[2] for row in rows]
-    if canonical != data or not rows or not _ascending(firsts) or not are_sha256(hexes):
-        raise TamperedError("a node of a file list is not in canonical form")
-    children = [Ref(first, count, bytes.fromhex(digest)) for first, count, digest in rows]
-    agrees = ref is None or (firsts[0] == ref.first and sum(c.files for c in children) == ref.files)
+    lines = body.split(b"\n")
+    lines.pop()
+    children = node_children(lines)
+    agrees = ref is None or (children[0].first, sum(c.files for c in children)) == ref[:2]
     if not agrees or found != (level or found):
         raise TamperedError("a node of a file list is not the one its parent describes")
     return Node(found, children)
+
+
+def split_node(data: bytes, ref: Ref, level: int) -> list[bytes]:
+    """Open a node without parsing its lines (no line ends); parse some with :func:`node_children`.
+
+    Only header, number of lines and first path are checked.
+
+    Raises:
+        MalformedError: Written by a newer format.
+        TamperedError: Not a node of this level, or not what its parent said.
+    """
+    head, body = _split(data, MAX_NODE)
+    if head != encoder.encode((NODE, level)):
+        raise _refused(head, NODE, "node")
+    lines = body.split(b"\n")
+    lines.pop()
+    if not lines[0].startswith(b"[" + encoder.encode(ref.first) + b","):
+        raise TamperedError("a node of a file list is not the one its parent describes")
+    return lines
+
+
+def node_children(lines: list[bytes]) -> list[Ref]:
+    """Parse some lines of a node, in their order, strictly.
+
+    Raises:
+        TamperedError: Malformed, not canonical or out of order.
+    """
+    if not lines:
+        return []
+    joined = b"\n".join(lines) + b"\n"
+    try:
+        rows = _node_line.decode_lines(joined)
+        canonical = encoder.encode_lines(rows)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise TamperedError("a node of a file list has a malformed line") from error
+    if canonical != joined or not _are_children(rows):
+        raise TamperedError("a node of a file list is not in canonical form")
+    return [Ref(first, count, bytes.fromhex(digest)) for first, count, digest in rows]
+
+
+def _are_children(rows: list[tuple[str, int, str]]) -> bool:
+    return _ascending([row[0] for row in rows]) and are_sha256([row[2] for row in rows])
 
 
 def decode_content(data: bytes, ref: Ref) -> list[ContentEntry]:

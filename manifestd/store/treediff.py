@@ -12,7 +12,13 @@ from typing import Final
 
 from manifestd.errors import TamperedError
 from manifestd.model.tree import Ref
-from manifestd.model.tree_decode import content_entries, decode_node, split_content
+from manifestd.model.tree_decode import (
+    content_entries,
+    decode_node,
+    node_children,
+    split_content,
+    split_node,
+)
 
 Value = tuple[int, str | None]
 """Size and sha256."""
@@ -48,11 +54,10 @@ def differences(fetch: Fetch, left: bytes, right: bytes) -> Iterator[Difference]
             elif head_a[0] == 0 == head_b[0]:
                 window.take(0, *a.leaf())
                 window.take(1, *b.leaf())
+            elif head_a[0] == head_b[0]:
+                _expand_both(a, b)
             else:
-                if head_a[0] >= head_b[0]:
-                    a.expand()
-                if head_b[0] >= head_a[0]:
-                    b.expand()
+                (a if head_a[0] > head_b[0] else b).expand()
             continue
         number = 0 if head_b is None or (head_a is not None and _first(head_a, head_b)) else 1
         cursor = sides[number]
@@ -74,11 +79,20 @@ def _bound(a: _Cursor, b: _Cursor) -> str | None:
     return min(heads, default=None)
 
 
+def _expand_both(a: _Cursor, b: _Cursor) -> None:
+    """Open two nodes of one level and first path; children that both have are never parsed."""
+    ours, theirs = a.lines(), b.lines()
+    shared = set(ours).intersection(theirs)
+    for cursor, lines in ((a, ours), (b, theirs)):
+        cursor.push([line for line in lines if line not in shared])
+
+
 class _Cursor:
     """The pieces of one tree that are still to be looked at, next one last; level 0 is a leaf."""
 
     def __init__(self, fetch: Fetch, root: bytes) -> None:
         self._fetch = fetch
+        self._level = 0
         node = decode_node(fetch(root))
         self.waiting = [(node.level - 1, ref) for ref in reversed(node.children)]
 
@@ -92,6 +106,16 @@ class _Cursor:
         level, ref = self.waiting.pop()
         node = decode_node(self._fetch(ref.digest), ref=ref, level=level)
         self.waiting.extend((level - 1, child) for child in reversed(node.children))
+
+    def lines(self) -> list[bytes]:
+        """The lines of the next piece, a node; what is put back of them comes by :meth:`push`."""
+        self._level, ref = self.waiting.pop()
+        return split_node(self._fetch(ref.digest), ref, self._level)
+
+    def push(self, lines: list[bytes]) -> None:
+        """Take lines of the node that :meth:`lines` opened as the next pieces."""
+        children = node_children(lines)
+        self.waiting.extend((self._level - 1, child) for child in reversed(children))
 
     def leaf(self) -> tuple[str, list[bytes]]:
         _, ref = self.waiting.pop()
