@@ -85,6 +85,7 @@ class Assembly:
         self._problems: list[Problem] = []
         self._files = 0
         self._bytes = 0
+        self.bytes_reused = 0
 
     def add(
         self, entry: Entry, decision: Decision, known: File | None, measured: Journaled | None
@@ -96,6 +97,7 @@ class Assembly:
         self._grades[seen.evidence.get("sha256", "none") if sha256 else "none"] += 1
         self._files += 1
         self._bytes += entry.size
+        self.bytes_reused += entry.size if decision.action == "reuse" else 0
 
     def _observe(
         self, entry: Entry, decision: Decision, known: File | None, measured: Journaled | None

@@ -33,6 +33,7 @@ class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True):
         evidence_for: A stored snapshot whose algorithms shall be computed here too.
         options: What only one source knows (``requesterPays``, ``checksums`` …).
         own_outputs: Absolute paths that manifestd itself writes.
+        retry_budget: Seconds that one request may spend on retries in all.
     """
 
     reference: Reference
@@ -45,6 +46,7 @@ class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True):
     evidence_for: str | None = None
     options: dict[str, Any] = {}
     own_outputs: tuple[str, ...] = ()
+    retry_budget: float = 120.0
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,12 +7,11 @@ was read is journaled as it comes, so an interrupted run goes on where it stoppe
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
@@ -25,12 +24,33 @@ from manifestd.reading.pool import run_tasks
 from manifestd.reading.wants import ChunkLayout
 from manifestd.rules.globs import matches_any
 from manifestd.signing.base import Signer
-from manifestd.sources import SOURCES
-from manifestd.sources.base import Resolved, Source, SourceSettings
+from manifestd.sources.base import Resolved, Source
 from manifestd.store import Store
 from manifestd.workflows.assemble import Assembly, Journaled, Keeper
+from manifestd.workflows.company import ALONE, Company, Recalled
 from manifestd.workflows.measuring import Task, Worker
 from manifestd.workflows.plan import Decision, PathJoin, SnapshotRequest, decide
+from manifestd.workflows.taking import (
+    Estimate,
+    Progress,
+    ProgressFor,
+    Silent,
+    Taken,
+    default_jobs,
+    open_source,
+)
+
+__all__ = [
+    "Estimate",
+    "Progress",
+    "ProgressFor",
+    "SnapshotRequest",
+    "Taken",
+    "default_jobs",
+    "estimate_snapshot",
+    "open_source",
+    "take_snapshot",
+]
 
 log = logging.getLogger(__name__)
 
@@ -47,49 +67,6 @@ _FORK_FROM: Final = 1000
 _FORK_SIZE: Final = 4 * 1024 * 1024
 
 
-class Progress(Protocol):
-    """Who is told how far it is, by any thread."""
-
-    def bytes(self, count: int) -> None:
-        """So many content bytes arrived (any thread)."""
-
-    def done(self, measurement: Measurement) -> None:
-        """One file is finished."""
-
-
-ProgressFor = Callable[[int, int], AbstractContextManager[Progress]]
-"""Makes the progress for so many bytes in so many files."""
-
-
-class Taken(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it.
-
-    Attributes:
-        result: The document that ``--format json`` prints.
-        exit_code: 0, 3 (incomplete) or 4 (a declared digest that its bytes contradict).
-        resumed: Files whose measurement came from an interrupted run.
-        record: The stored record.
-    """
-
-    result: SnapshotResult
-    exit_code: int
-    resumed: int
-    record: Snapshot
-
-
-def open_source(request: SnapshotRequest) -> Source[Any]:
-    """The source for a request's reference, by its scheme."""
-    jobs = request.jobs or default_jobs(request.reference.scheme)
-    settings = SourceSettings(jobs=jobs, options=request.options, own_outputs=request.own_outputs)
-    return SOURCES.load(request.reference.scheme)(request.reference, settings)
-
-
-def default_jobs(scheme: str) -> int:
-    """Files read at once: one a core on disks, more where a network has to be waited for."""
-    cores = os.cpu_count() or 2
-    return cores if scheme in {"file", "hf-cache"} else max(8, cores)
-
-
 def take_snapshot(
     request: SnapshotRequest,
     *,
@@ -99,6 +76,7 @@ def take_snapshot(
     progress: ProgressFor | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     source: Source[Any] | None = None,
+    company: Company = ALONE,
 ) -> Taken:
     """Take, sign and store one snapshot.
 
@@ -107,25 +85,33 @@ def take_snapshot(
             store then holds what it held before (and the journal of what was read).
     """
     started = time.monotonic()
-    with closing(source or open_source(request)) as opened:
+    with closing(source or open_source(request, company.shared)) as opened:
         resolved = opened.resolve()
-        run = _Run(request, opened, resolved, store)
-        run.take_listing(clock())
-        run.plan()
-        run.read(progress)
-        taken = run.finish(tool=tool, signer=signer)
+        with closing(_Run(request, opened, resolved, store)) as run:
+            run.take_listing(clock())
+            run.plan()
+            run.read(progress, company)
+            taken = run.finish(tool=tool, signer=signer)
     seconds = round(time.monotonic() - started, 3)
     return msgspec.structs.replace(
         taken, result=msgspec.structs.replace(taken.result, seconds=seconds)
     )
 
 
-class _Silent:
-    """Nobody is told."""
+def estimate_snapshot(
+    request: SnapshotRequest, *, store: Store, company: Company = ALONE
+) -> Estimate:
+    """List a place and say what a snapshot of it would read; no content is, nothing is stored.
 
-    def bytes(self, count: int) -> None: ...
-
-    def done(self, measurement: Measurement) -> None: ...
+    Raises:
+        ManifestdError: The place cannot be resolved or listed, or is empty.
+    """
+    with closing(open_source(request, company.shared)) as opened:
+        resolved = opened.resolve()
+        with closing(_Run(request, opened, resolved, store)) as run:
+            run.take_listing(datetime.now(UTC))
+            run.plan()
+            return run.estimate()
 
 
 class _Run:
@@ -154,7 +140,14 @@ class _Run:
         self.to_read = self.to_read_bytes = 0
         self.resumed = 0
         self.bytes_read = 0
-        self.number = len(store.snapshots.list(source=resolved.place))
+        # Only a sample rotates, and counting the snapshots of a place reads them all.
+        self.number = len(store.snapshots.list(source=resolved.place)) if request.sample else 0
+        if self.before is not None and not request.fresh:
+            source.known = Recalled(store.trees.files(self.before[1])).find
+
+    def close(self) -> None:
+        """Give the spool back."""
+        self.spool.close()
 
     def _key(self) -> str:
         parts = [self.resolved.place, self.resolved.revision, self.request.read]
@@ -202,10 +195,26 @@ class _Run:
                 if decision.action == "read":
                     self.to_read_bytes += entry.size
 
+    def estimate(self) -> Estimate:
+        """What :meth:`read` would read, by what :meth:`plan` decided."""
+        found = dict.fromkeys(Estimate.__struct_fields__, 0)
+        for entry, code in zip(self.spool, self.decided, strict=True):
+            action = _DECISIONS[code].action
+            found["files"] += 1
+            found["bytes"] += entry.size
+            if action == "reuse" or (action == "read" and self._is_journaled(entry)):
+                found["bytes_reusable"] += entry.size
+            elif action == "read":
+                found["files_to_read"] += 1
+                found["bytes_to_read"] += entry.size
+            elif action == "headers" and not self._is_journaled(entry):
+                found["headers_to_read"] += 1
+        return Estimate(**found | {"requests": self.source.requests})
+
     def _beside(self, record: Snapshot | None) -> PathJoin:
         return PathJoin(iter(()) if record is None else self.store.trees.files(record))
 
-    def read(self, progress: ProgressFor | None) -> None:
+    def read(self, progress: ProgressFor | None, company: Company) -> None:
         """Read what must be read, journaling results as they come."""
         files, size = self.to_read, self.to_read_bytes
         if not files:
@@ -214,10 +223,11 @@ class _Run:
         forked = self.source.local and files >= _FORK_FROM and size / files <= _FORK_SIZE
         # Forked workers inherit a list; anything else is sent to them item by item.
         tasks = list(self._tasks()) if forked and files <= _INHERITED else self._tasks()
-        shown = nullcontext(_Silent()) if progress is None else progress(size, files)
+        shown = nullcontext(Silent()) if progress is None else progress(size, files)
         with shown as told:
             worker = Worker(self.source, self.resolved, None if forked else told.bytes)
-            results = run_tasks(tasks, worker, jobs=self.source.settings.jobs, processes=forked)
+            work = company.in_turn(worker)
+            results = run_tasks(tasks, work, jobs=self.source.settings.jobs, processes=forked)
             with closing(results):
                 self._collect(results, told, forked=forked)
 
@@ -306,11 +316,11 @@ class _Run:
             bundle, signed_by = _sign(record, digest, signer)
             self.store.snapshots.add(data, bundle)
             self.journal.clear()
-        self.spool.close()
         return Taken(
             result=self._result(record, digest, signed_by),
             exit_code=_exit_code(record),
             resumed=self.resumed,
+            bytes_reused=assembly.bytes_reused,
             record=record,
         )
 

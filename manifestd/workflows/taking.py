@@ -1,0 +1,99 @@
+"""What taking a snapshot is told about, answers with, and starts from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import msgspec
+
+from manifestd.model.entry import Measurement
+from manifestd.model.snapshot import Snapshot, SnapshotResult
+from manifestd.sources import SOURCES
+from manifestd.sources.base import Shared, Source, SourceSettings
+from manifestd.workflows.plan import SnapshotRequest
+
+
+class Progress(Protocol):
+    """Who is told how far it is, by any thread."""
+
+    def bytes(self, count: int) -> None:
+        """So many content bytes arrived (any thread)."""
+
+    def done(self, measurement: Measurement) -> None:
+        """One file is finished."""
+
+
+ProgressFor = Callable[[int, int], AbstractContextManager[Progress]]
+"""Makes the progress for so many bytes in so many files."""
+
+
+class Silent:
+    """Nobody is told."""
+
+    def bytes(self, count: int) -> None:
+        """Nothing is said."""
+
+    def done(self, measurement: Measurement) -> None:
+        """Nothing is said."""
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it.
+
+    Attributes:
+        result: The document that ``--format json`` prints.
+        exit_code: 0, 3 (incomplete) or 4 (a declared digest that its bytes contradict).
+        resumed: Files whose measurement came from an interrupted run.
+        bytes_reused: Bytes of files whose measurement came from an earlier snapshot.
+        record: The stored record.
+    """
+
+    result: SnapshotResult
+    exit_code: int
+    resumed: int
+    bytes_reused: int
+    record: Snapshot
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a snapshot would cost, by its listing alone.
+
+    Attributes:
+        files: Number of files.
+        bytes: Sum of their sizes.
+        bytes_to_read: Sizes of files that would be streamed.
+        bytes_reusable: Sizes of files that an earlier snapshot, or an interrupted run, measured.
+        files_to_read: Files that would be streamed.
+        headers_to_read: Files of which only tensor headers would be fetched.
+        requests: Requests made for the listing.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    bytes_to_read: int = 0
+    bytes_reusable: int = 0
+    files_to_read: int = 0
+    headers_to_read: int = 0
+    requests: int = 0
+
+
+def open_source(request: SnapshotRequest, shared: Shared | None = None) -> Source[Any]:
+    """The source for a request's reference, by its scheme; with connections from ``shared``."""
+    settings = SourceSettings(
+        jobs=request.jobs or default_jobs(request.reference.scheme),
+        retry_budget=request.retry_budget,
+        options=request.options,
+        own_outputs=request.own_outputs,
+    )
+    source = SOURCES.load(request.reference.scheme)(request.reference, settings)
+    source.shared = shared
+    return source
+
+
+def default_jobs(scheme: str) -> int:
+    """Files read at once: one a core on disks, more where a network has to be waited for."""
+    cores = os.cpu_count() or 2
+    return cores if scheme in {"file", "hf-cache"} else max(8, cores)
