@@ -178,7 +178,7 @@ def test_places_revisions_and_names_are_resolved(store: Store) -> None:
         store, TWO, requested="dev", revision="b" * 40, captured_at="2026-03-02T10:00:00Z"
     )
     bucket = add_snapshot(
-        store, TWO, name="copy", source="s3://bucket/p", requested=None, revision=None
+        store, TWO, name="copy", source="s3://bucket/p/", requested=None, revision=None
     )
     image = add_snapshot(
         store, TWO, name="img", source="oci://h/r", requested="v1", revision="sha256:" + sha("i")
@@ -188,7 +188,7 @@ def test_places_revisions_and_names_are_resolved(store: Store) -> None:
     assert resolve("hf://org/tiny@main") == main
     assert resolve("hf://org/tiny@" + "b" * 40) == dev
     assert resolve("tiny") == dev
-    assert resolve("copy") == resolve("s3://bucket/p") == bucket
+    assert resolve("copy") == resolve("s3://bucket/p") == resolve("s3://bucket/p/") == bucket
     assert resolve("oci://h/r:v1") == resolve("oci://h/r@sha256:" + sha("i")) == image
     assert resolve("oci://h/r") == image
     with pytest.raises(NotStoredError, match="nothing"):
@@ -197,8 +197,8 @@ def test_places_revisions_and_names_are_resolved(store: Store) -> None:
         resolve("hf://org/tiny@gone")
     assert "hf://org/tiny" in (caught.value.hint or "")
     with pytest.raises(NotStoredError) as caught:
-        resolve("s3://bucket/p/")
-    assert caught.value.hint == "the store has s3://bucket/p"
+        resolve("s3://bucket/pp/")
+    assert caught.value.hint == "the store has s3://bucket/p/"
     with pytest.raises(UsageError):
         resolve("ftp://x/y")
     for text in ("", "a\udcff"):
