@@ -24,8 +24,12 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "show": ("manifestd.cli.show:show", "Show one snapshot."),
     "files": ("manifestd.cli.files:files", "List the files of a snapshot."),
     "whereis": ("manifestd.cli.whereis:whereis", "Find a digest in all snapshots."),
+    "tag": ("manifestd.cli.tag:tag", "Give a stored snapshot a name, or move a name."),
+    "log": ("manifestd.cli.history_log:log", "Show the history; checkpoints and proofs of it."),
+    "history": ("manifestd.cli.history:history", "Write the release ledger."),
+    "policy": ("manifestd.cli.policy:policy", "Hold stored snapshots against the policy."),
     "key": ("manifestd.cli.key:key", "Make and show signing keys."),
-    "store": ("manifestd.cli.store:store", "Check, rebuild and back up the store."),
+    "store": ("manifestd.cli.store:store", "Check, rebuild, back up and prune the store."),
 }
 """Command -> (``module:function``, one line of help). A command is imported when it runs."""
 
