@@ -1,11 +1,13 @@
-"""``store``: check, rebuild and back up the store."""
+"""``store``: check, rebuild, back up and prune the store."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from manifestd._version import __version__
 from manifestd.cli.context import Context
 from manifestd.cli.output import emit, emit_json
 from manifestd.display import printable, size_text
@@ -16,7 +18,7 @@ _FORMAT = click.option("--format", "form", type=click.Choice(["text", "json"]), 
 
 @click.group()
 def store() -> None:
-    """Check, rebuild and back up the store."""
+    """Check, rebuild, back up and prune the store."""
 
 
 @store.command(epilog="Example: manifestd store check. Exit codes: 0 sound, 3 no store, 4 damaged.")
@@ -97,3 +99,59 @@ def backup(context: Context, target: Path, form: str) -> None:
         )
     else:
         emit(f"Copied the store to {printable(str(target))} ({size_text(size)}).\n")
+
+
+@store.command(
+    epilog="Example: manifestd store prune --keep 30 --before 2026-01-01. Exit codes: 0, "
+    "2 wrong usage or no key, 3 no store, 4 damaged: then nothing is removed."
+)
+@click.option("--keep", type=click.IntRange(1), help="Keep so many of the newest of each place.")
+@click.option("--before", metavar="DATE", help="Only those captured before this date or time.")
+@click.option("--name", help="Only snapshots filed under this name.")
+@click.option("--reason", help="Why; kept in the history. Default: the rule in words.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
+@click.option("--key", metavar="URI", help="Sign with this key instead of the configured one.")
+@_FORMAT
+@click.pass_obj
+def prune(
+    context: Context,
+    *,
+    keep: int | None,
+    before: str | None,
+    name: str | None,
+    reason: str | None,
+    dry_run: bool,
+    key: str | None,
+    form: str,
+) -> None:
+    """Remove old snapshots; a signed tombstone in the history says which and why.
+
+    Never removed: the newest (complete) snapshot of a place, and what a tag names
+    or ever named, or somebody approved. Do not prune while snapshots are taken.
+    """
+    from manifestd.workflows.history import parse_day
+    from manifestd.workflows.prune import Rule
+    from manifestd.workflows.prune import prune as remove
+
+    rule = Rule(keep=keep, before=None if before is None else parse_day(before), name=name)
+    trust = context.trust()
+    context.open_store().close()
+    with context.open_store(write=not dry_run) as opened:
+        found = remove(
+            opened,
+            rule,
+            signer=None if dry_run else context.signer(key),
+            trust=trust,
+            now=datetime.now(UTC),
+            tool=f"manifestd/{__version__}",
+            reason=reason,
+            dry_run=dry_run,
+        )
+    if form == "json":
+        emit_json(found)
+        return
+    for digest in found.removed:
+        emit(f"{'would remove' if dry_run else 'removed'} {digest}\n")
+    emit(f"{len(found.removed)} snapshots, {found.kept} that matched are kept")
+    freed = f", {found.blobs} pieces ({size_text(found.bytes)}) freed" if found.blobs else ""
+    emit(f"{freed}.\n")

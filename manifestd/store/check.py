@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,13 +26,17 @@ MAX_PROBLEMS: Final = 1000
 """After so many the check stops: a store that damaged needs its backup."""
 
 
-def check_store(path: Path) -> list[Problem]:
+def check_store(path: Path, *, log_only: bool = False) -> list[Problem]:
     """Return everything in a store that does not verify; an empty list is a sound store.
 
     Reads all of it: blobs against their digests, records against canonical form,
     file lists against the counts, manifest digest and cutting rules, index rows
     against records, signatures against the snapshots they name (keys are not
     looked at), and SQLite's own structure.
+
+    Args:
+        path: Of the store.
+        log_only: Check the history log only: its tree, and that what it names is there.
 
     Raises:
         NotStoredError: There is no store.
@@ -46,7 +50,7 @@ def check_store(path: Path) -> list[Problem]:
     try:
         # One view of the store, whatever is written meanwhile.
         database.run("BEGIN")
-        check.everything()
+        check.run(check.log_steps() if log_only else check.all_steps())
     except _EnoughError:
         pass
     finally:
@@ -78,14 +82,14 @@ class _Check:
         self._summaries: dict[tuple[str, str], _Summary | None] = {}
         self._present: set[str] = set()
 
-    def everything(self) -> None:
-        for step in (
-            self._structure,
-            self._all_blobs,
-            self._all_records,
-            self._index,
-            self._history,
-        ):
+    def all_steps(self) -> Sequence[Callable[[], None]]:
+        return (self._structure, self._all_blobs, self._all_records, self._index, self._history)
+
+    def log_steps(self) -> Sequence[Callable[[], None]]:
+        return (self._history,)
+
+    def run(self, steps: Sequence[Callable[[], None]]) -> None:
+        for step in steps:
             try:
                 step()
             except ManifestdError as error:
@@ -218,6 +222,11 @@ class _Check:
             )
 
     def _history(self) -> None:
+        records = [
+            f"sha256:{raw.hex()}"
+            for (raw,) in self._database.all("SELECT digest FROM snapshot")
+            if isinstance(raw, bytes)
+        ]
         pairs = {
             (f"sha256:{snapshot.hex()}", f"sha256:{bundle.hex()}")
             for snapshot, bundle in self._database.all(
@@ -228,7 +237,7 @@ class _Check:
             # What is no digest has been reported with the index and the blobs.
             if isinstance(snapshot, bytes) and isinstance(bundle, bytes)
         }
-        LogCheck(self._database, self._report).run(self._records, pairs)
+        LogCheck(self._database, self._report).run(records, pairs)
 
 
 class _Walk:

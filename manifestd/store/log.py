@@ -149,6 +149,30 @@ class Log:
         Raises:
             TamperedError: A row is not what its entry says, or not what the tree was made of.
         """
+        found = self._found(
+            kinds=kinds,
+            tag=tag,
+            document=document,
+            until=until,
+            newest_first=newest_first,
+            limit=limit,
+        )
+        return (entry for entry, _ in found)
+
+    def leaves(self, size: int) -> Iterator[bytes]:
+        """The bytes of the first ``size`` entries, in order; errors as :meth:`entries`."""
+        return (data for _, data in self._found(limit=size))
+
+    def _found(
+        self,
+        *,
+        kinds: Sequence[str] = (),
+        tag: str | None = None,
+        document: str | None = None,
+        until: int | None = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[tuple[LogEntry, bytes]]:
         conditions: list[str] = []
         values: list[Any] = []
         if kinds:
@@ -175,7 +199,7 @@ class Log:
         while left > 0:
             page = self._database.all(sql, (*values, position, min(left, _PAGE)))
             for row in page:
-                yield self._checked(row)[0]
+                yield self._checked(row)
             if len(page) < _PAGE:
                 return
             left -= len(page)

@@ -6,17 +6,21 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from manifestd.store.blobs import Blobs
 from manifestd.store.database import Database, connect
 from manifestd.store.journal import Journal
 from manifestd.store.log import Log
 from manifestd.store.rows import Place
+from manifestd.store.runs import Runs
 from manifestd.store.snapshots import Snapshots
 from manifestd.store.spool import Spool
 from manifestd.store.tags import Tags
 from manifestd.store.trees import Trees
+
+if TYPE_CHECKING:
+    from manifestd.store.prune import Removal
 
 
 class Store:
@@ -29,6 +33,7 @@ class Store:
         log: What happened, as a Merkle tree.
         tags: What ``NAME:TAG`` names, from the log.
         snapshots: Records and signatures, found by reference.
+        runs: What came of every model in every run.
     """
 
     def __init__(self, database: Database) -> None:
@@ -39,6 +44,7 @@ class Store:
         self.log = Log(database, self.blobs)
         self.tags = Tags(database, self.blobs, self.log)
         self.snapshots = Snapshots(database, self.blobs, self.log, self.tags)
+        self.runs = Runs(database, self.blobs)
 
     def close(self) -> None:
         """Close the file. May be called twice."""
@@ -75,6 +81,12 @@ class Store:
         """A new, empty spool; it is no part of the store's file."""
         return Spool()
 
+    def removal(self) -> Removal:
+        """What removes snapshots; use it in one transaction."""
+        from manifestd.store.prune import Removal
+
+        return Removal(self._database, self.blobs, self.log)
+
     def where(self, digest: str) -> Iterator[Place]:
         """Every file in the store with this digest, newest snapshot first.
 
@@ -90,13 +102,20 @@ class Store:
         return Search(self.snapshots, self.trees, self.blobs, digest).places()
 
 
-def open_store(path: Path, *, write: bool = False, seconds: float = 10.0) -> Store:
+def open_store(
+    path: Path,
+    *,
+    write: bool = False,
+    seconds: float = 10.0,
+    turn: contextlib.AbstractContextManager[object] | None = None,
+) -> Store:
     """Open a store.
 
     Args:
         path: Of the file. Writing creates it, with its directory.
         write: Whether it may be changed; its schema is then brought up to date.
         seconds: How long to wait for another process that writes.
+        turn: A lock that stores of one process share when several threads write.
 
     Raises:
         NotStoredError: There is none (reading only).
@@ -106,4 +125,7 @@ def open_store(path: Path, *, write: bool = False, seconds: float = 10.0) -> Sto
         AccessDeniedError, UnreadableError: The file system refuses.
         StoreLockedError: Another process is making it.
     """
-    return Store(connect(path, write=write, seconds=seconds))
+    database = connect(path, write=write, seconds=seconds)
+    if turn is not None:
+        database.turn = turn
+    return Store(database)

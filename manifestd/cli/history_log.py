@@ -1,0 +1,316 @@
+"""``log``: the tamper-evident history: its entries, checkpoints of it, proofs from it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from manifestd.cli.context import Context
+from manifestd.cli.output import emit, emit_json, say, table, write_file
+from manifestd.display import printable
+from manifestd.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from manifestd.model.history import AsOf, LogList, LogVerification
+    from manifestd.model.logentry import LogEntry
+    from manifestd.signing.base import Signer
+    from manifestd.store import Store
+
+_FORMAT = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+_OUTPUT = click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to a file."
+)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_SHOWN = 50
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog="Example: manifestd log --as-of 2026-03-01. Exit codes: 0, 2, 3 no store, "
+    "4 the log is damaged.",
+)
+@click.option("--as-of", metavar="DATE", help="What every tag named then, judged as of then.")
+@click.option("--kind", multiple=True, help="Only entries of this kind (snapshot, tag …).")
+@click.option("--tag", metavar="NAME:TAG", help="Only entries about this tag.")
+@click.option("--limit", type=click.IntRange(1), help=f"At most so many (default: {_SHOWN}).")
+@_FORMAT
+@click.pass_context
+def log(
+    ctx: click.Context,
+    *,
+    as_of: str | None,
+    kind: tuple[str, ...],
+    tag: str | None,
+    limit: int | None,
+    form: str,
+) -> None:
+    """Show the history: snapshots, tag moves, approvals, deletions, newest first."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from manifestd.workflows import history
+
+    context: Context = ctx.obj
+    if as_of is not None:
+        if kind or tag or limit:
+            raise UsageError("--as-of cannot be combined with --kind, --tag or --limit")
+        moment = history.parse_moment(as_of)
+        trust = context.trust()
+        with context.open_store() as store:
+            then = history.as_of(store, trust, moment)
+        _show_as_of(then, form)
+        return
+    with context.open_store() as store:
+        found = history.list_log(store, kinds=kind, tag=tag, limit=limit or _SHOWN)
+    _show_list(found, form)
+
+
+@log.command(
+    epilog="Example: manifestd log checkpoint -o store.checkpoint. Exit codes: 0, 2, 3, "
+    "4 the log does not continue what it should."
+)
+@_OUTPUT
+@click.option(
+    "--since", type=_FILE, metavar="FILE",
+    help="Also prove that the log continues this earlier checkpoint, for a second machine.",
+)  # fmt: skip
+@click.option(
+    "--cosign", type=_FILE, metavar="FILE",
+    help="Add this machine's signature to a checkpoint, after checking it.",
+)  # fmt: skip
+@click.option(
+    "--earlier", type=_FILE, metavar="FILE",
+    help="With --cosign: the last checkpoint of that log this machine has seen.",
+)  # fmt: skip
+@click.option("--first", is_flag=True, help="With --cosign: there is no earlier one.")
+@click.option("--key", metavar="URI", help="Sign with this key instead of the configured one.")
+@click.pass_obj
+def checkpoint(
+    context: Context,
+    *,
+    output: Path | None,
+    since: Path | None,
+    cosign: Path | None,
+    earlier: Path | None,
+    first: bool,
+    key: str | None,
+) -> None:
+    """Write size and root of the log as a few signed lines. Keep them on another machine.
+
+    Whoever has them can prove later that nothing before was changed, dropped or
+    put in. Nothing else protects against somebody who can write the store.
+    """
+    from manifestd.signing.notes import open_checkpoint
+    from manifestd.workflows import checkpoints
+
+    signer = _signer(context, key)
+    if cosign is None:
+        if earlier is not None or first:
+            raise UsageError("--earlier and --first belong to --cosign")
+        known = None
+        if since is not None:
+            note = checkpoints.parse_request(checkpoints.read_note(since)).note
+            known = open_checkpoint(note, context.trust().public_keys())
+        with context.open_store() as store:
+            made = checkpoints.make_checkpoint(store, context.config, signer, since=known)
+    else:
+        if since is not None:
+            raise UsageError("--since and --cosign exclude each other")
+        made = checkpoints.cosign(
+            checkpoints.parse_request(checkpoints.read_note(cosign)),
+            context.trust(),
+            signer,
+            store=_copy(context),
+            earlier=None if earlier is None else checkpoints.read_note(earlier),
+            first=first,
+        )
+    _write(made, output)
+
+
+@log.command(
+    epilog="Example: manifestd log verify --checkpoint store.checkpoint. Exit codes: 0 nothing "
+    "was changed, 2, 3, 4 something was, or the checkpoint does not verify."
+)
+@click.option("--checkpoint", "note", type=_FILE, metavar="FILE", help="One that was kept.")
+@click.option(
+    "--proof", type=_FILE, metavar="FILE", help="A proof from `log prove`; no store is read."
+)
+@click.option("--log-only", is_flag=True, help="Leave out what `store check` reads besides.")
+@_FORMAT
+@click.pass_obj
+def verify(
+    context: Context, *, note: Path | None, proof: Path | None, log_only: bool, form: str
+) -> int:
+    """Check the whole store and its history against a checkpoint that was kept elsewhere."""
+    from manifestd.workflows import checkpoints
+
+    trust = context.trust()
+    if proof is not None:
+        if note is not None or log_only:
+            raise UsageError("--proof stands alone")
+        found = checkpoints.verify_proof(checkpoints.read_note(proof), trust)
+    else:
+        kept = None if note is None else checkpoints.read_note(note)
+        with context.open_store() as store:
+            found = checkpoints.verify_log(store, trust, checkpoint=kept, log_only=log_only)
+    _show_verification(found, form)
+    return 0 if found.verified else 4
+
+
+@log.command(
+    epilog="Example: manifestd log prove gpt2:production -o production.tlog-proof. "
+    "Exit codes: 0, 2, 3 no such thing, 4 the log is damaged."
+)
+@click.argument("reference", required=False, metavar="REF")
+@click.option("--entry", type=click.IntRange(0), help="Prove this entry of the log instead.")
+@click.option("--checkpoint", "note", type=_FILE, metavar="FILE",
+              help="Prove it by this (co-signed) checkpoint instead of a new one.")  # fmt: skip
+@click.option("--key", metavar="URI", help="Sign with this key instead of the configured one.")
+@_OUTPUT
+@click.pass_obj
+def prove(
+    context: Context,
+    *,
+    reference: str | None,
+    entry: int | None,
+    note: Path | None,
+    key: str | None,
+    output: Path | None,
+) -> None:
+    """Write a file that proves that a snapshot, or a tag's last move, is in the log.
+
+    Whoever trusts the key checks it with `log verify --proof`, or with any tool that
+    reads C2SP tlog-proof files. No store is needed for that.
+    """
+    from manifestd.workflows import checkpoints
+
+    if (reference is None) == (entry is None):
+        raise UsageError("give a snapshot or tag, or --entry N")
+    signer = None if note is not None else _signer(context, key)
+    with context.open_store() as store:
+        index = entry
+        if reference is not None:
+            index = checkpoints.entry_for(store, reference).index
+        assert index is not None
+        made = checkpoints.prove(
+            store,
+            context.config,
+            signer,
+            context.trust(),
+            index=index,
+            checkpoint=None if note is None else checkpoints.read_note(note),
+        )
+    _write(made, output)
+
+
+def _signer(context: Context, key: str | None) -> Signer:
+    signer = context.signer(key)
+    if signer is None:
+        raise UsageError(
+            "a checkpoint must be signed, and no key is configured",
+            hint='set `[signing] key = "keys/…"`, or give --key',
+        )
+    return signer
+
+
+def _copy(context: Context) -> Callable[[], Store] | None:
+    """The store that a checkpoint can be held against, if there is one."""
+    return context.open_store if context.store_path.exists() else None
+
+
+def _write(data: bytes, output: Path | None) -> None:
+    if output is None or str(output) == "-":
+        emit(data.decode())
+        return
+    write_file(output, data)
+    say(f"Wrote {printable(os.fspath(output))}.")
+
+
+def _show_list(found: LogList, form: str) -> None:
+    if form == "json":
+        emit_json(found)
+        return
+    header = ("ENTRY", "LOGGED", "KIND", "DOCUMENT", "ABOUT")
+    lines = [
+        (str(entry.index), entry.at[:19] + "Z", entry.kind, _short(entry.document), _about(entry))
+        for entry in found.entries
+    ]
+    emit(table(lines, header) if lines else "")
+    emit(f"{found.size} entries, root {found.root}\n")
+
+
+def _about(entry: LogEntry) -> str:
+    """The facts of an entry in one cell: digests shortened, who at the end."""
+    to = entry.fact("snapshot")
+    words = [entry.tag or entry.fact("name") or ""]
+    if entry.kind == "tag":
+        words.append(f"-> {_short(to)}" if to else "deleted")
+    elif entry.kind == "snapshot":
+        words.append(entry.fact("source") or "")
+    elif to is not None:
+        words.append(f"of {_short(to)}")
+    verdict, by = entry.fact("verdict"), entry.fact("by")
+    words += [verdict] if verdict else []
+    words += [f"by {by}"] if by else []
+    return " ".join(filter(None, words))
+
+
+def _show_as_of(then: AsOf, form: str) -> None:
+    if form == "json":
+        emit_json(then)
+        return
+    header = ("TAG", "SNAPSHOT", "MANIFEST", "SINCE", "SET BY", "SIGNATURE", "SOURCE")
+    lines = []
+    for named in then.tags:
+        state = named.state
+        mark = "" if state.signature == "verified" else f" ({state.signature.upper()})"
+        signers = f" ({', '.join(named.signed_by)})" if named.signed_by else ""
+        revision = f"@{named.revision[:12]}" if named.revision else ""
+        lines.append(
+            (
+                state.tag,
+                state.snapshot or "-",
+                _short(state.manifest),
+                state.since[:19] + "Z",
+                f"{state.by}{mark}",
+                f"{named.signature}{signers}",
+                f"{named.source}{revision}" if named.source else "removed since",
+            )
+        )
+    emit(table(lines, header) if lines else "No tag named anything then.\n")
+    emit(f"as of {then.at}, by {then.entries} entries of the log\n")
+
+
+def _show_verification(found: LogVerification, form: str) -> None:
+    if form == "json":
+        emit_json(found)
+        return
+    if found.checkpoint is not None:
+        seen = found.checkpoint
+        emit(f"checkpoint  {printable(seen.origin)}, {seen.size} entries, root {seen.root}\n")
+        emit(f"signed by   {printable(', '.join(seen.signed_by))}\n")
+    if found.entry is not None:
+        entry = found.entry
+        emit(f"proved      entry {entry.index}: {entry.kind} {printable(_about(entry))}\n")
+        emit(f"document    {entry.document}\nlogged      {entry.at}\n")
+    if found.size is not None:
+        emit(f"log         {found.size} entries, root {found.root}\n")
+    for problem in found.problems:
+        hint = f"\n  hint: {printable(problem.hint)}" if problem.hint else ""
+        emit(f"{problem.code}: {printable(problem.what)}{hint}\n")
+    if not found.verified:
+        emit("NOT VERIFIED\n")
+    elif found.checkpoint is None:
+        emit("verified: the store agrees with itself; only a kept checkpoint can show more\n")
+    else:
+        emit("verified\n")
+
+
+def _short(digest: str | None) -> str:
+    from manifestd.model.digest import short
+
+    return short(digest) if digest else "-"

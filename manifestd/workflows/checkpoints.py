@@ -1,0 +1,414 @@
+"""Checkpoints and proofs: what leaves the machine, so that tampering with the store shows.
+
+A checkpoint is a few lines of text: the log's name, size and root, signed.
+Whoever keeps one can prove later that everything before it is still there.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from manifestd.config import Config
+from manifestd.errors import (
+    MalformedError,
+    ManifestdError,
+    NotVerifiedError,
+    TamperedError,
+    UndecidedError,
+    UsageError,
+)
+from manifestd.model.digest import of_hex
+from manifestd.model.entry import Problem
+from manifestd.model.history import CheckpointSeen, LogVerification
+from manifestd.model.logentry import LogEntry, decode_entry
+from manifestd.model.note import MAX_NOTE, Checkpoint, LogProof, format_proof, parse_proof
+from manifestd.model.tag import split_tag
+from manifestd.rules import merkle
+from manifestd.signing.base import Signer
+from manifestd.signing.notes import (
+    OpenedCheckpoint,
+    add_signature,
+    open_checkpoint,
+    sign_checkpoint,
+)
+from manifestd.signing.public import read_public_key
+from manifestd.signing.trust import Trust
+from manifestd.store import Store
+from manifestd.store.check import check_store
+from manifestd.workflows.statements import judge_statement
+
+_OLD: Final = b"old "
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A checkpoint that somebody is to co-sign, as C2SP's tlog-witness sends it.
+
+    Attributes:
+        note: The signed checkpoint.
+        old: Size of the checkpoint the proof begins at; None: there is no proof.
+        proof: Consistency proof from there.
+    """
+
+    note: bytes
+    old: int | None = None
+    proof: tuple[bytes, ...] = ()
+
+
+def origin_of(config: Config, signer: Signer) -> str:
+    """The log's name in checkpoints: the configured one, else that of the key."""
+    return config.log.origin or name_of(signer)
+
+
+def name_of(signer: Signer) -> str:
+    """The name of a key in notes: ``manifestd/<key id>``, shortened to 16 digits."""
+    return f"manifestd/{read_public_key(signer.public_pem()).key_id[:16]}"
+
+
+def make_checkpoint(
+    store: Store, config: Config, signer: Signer, *, since: OpenedCheckpoint | None = None
+) -> bytes:
+    """Sign what the log is now.
+
+    Args:
+        store: Opened for reading.
+        config: Its ``log.origin`` names the log.
+        signer: The key.
+        since: An earlier checkpoint; the result then carries the proof that the log
+            continues it, for a witness that has no copy of the store.
+
+    Raises:
+        TamperedError: The log does not continue ``since``, or is damaged.
+        UsageError: The key cannot sign checkpoints.
+    """
+    checkpoint = Checkpoint(
+        origin=origin_of(config, signer), size=store.log.size, root=store.log.root()
+    )
+    note = sign_checkpoint(checkpoint, signer)
+    if since is None:
+        return note
+    check_prefix(store, since.checkpoint)
+    old = since.checkpoint.size
+    proof = store.log.consistency_proof(old, checkpoint.size)
+    return format_request(Request(note=note, old=old, proof=tuple(proof)))
+
+
+def check_prefix(store: Store, checkpoint: Checkpoint) -> None:
+    """Check that the log begins with what a checkpoint says, by the nodes it keeps.
+
+    Raises:
+        TamperedError: It is shorter, or begins with something else.
+    """
+    size = store.log.size
+    if size < checkpoint.size:
+        raise TamperedError(
+            f"the log has {size} entries, the checkpoint counted {checkpoint.size}",
+            why="entries were dropped, or an older copy of the store was put in its place",
+            facts={"size": size, "checkpoint": checkpoint.size},
+        )
+    found = store.log.root(checkpoint.size)
+    if found != checkpoint.root:
+        raise TamperedError(
+            f"the first {checkpoint.size} entries of the log are not those of the checkpoint",
+            why="an entry was changed, moved, removed or put in",
+            facts={"checkpoint": checkpoint.root.hex(), "found": found.hex()},
+        )
+
+
+def cosign(
+    request: Request,
+    trust: Trust,
+    signer: Signer,
+    *,
+    store: Callable[[], Store] | None = None,
+    earlier: bytes | None = None,
+    first: bool = False,
+) -> bytes:
+    """Add this machine's signature to somebody's checkpoint, after checking it.
+
+    Args:
+        request: The checkpoint, perhaps with a proof since an earlier one.
+        trust: The keys that count; one of them must have signed it.
+        signer: This machine's key.
+        store: Opens a copy of the store.
+        earlier: The last checkpoint of this log that this machine has seen.
+        first: There is none, and this one is taken as the beginning.
+
+    Raises:
+        TamperedError: The checkpoint does not continue what this machine knows.
+        UntrustedError, SignatureError: It, or the earlier one, is not signed by who may.
+        UsageError: There is nothing to check it against.
+    """
+    opened = open_checkpoint(request.note, trust.public_keys())
+    new = opened.checkpoint
+    if earlier is not None:
+        _check_continues(request, new, _earlier(earlier, trust, new), store)
+    elif first:
+        pass
+    elif store is not None:
+        with store() as opened_store:
+            check_prefix(opened_store, new)
+    else:
+        raise UsageError(
+            "there is nothing to check this checkpoint against",
+            why="a second signature says that the log continues what the signer knew",
+            hint="give --earlier FILE, or --store COPY, or --first if this is the first one",
+        )
+    return add_signature(request.note, signer, name_of(signer))
+
+
+def _earlier(note: bytes, trust: Trust, new: Checkpoint) -> Checkpoint:
+    earlier = open_checkpoint(parse_request(note).note, trust.public_keys()).checkpoint
+    if earlier.origin != new.origin:
+        raise UsageError(
+            f"the earlier checkpoint is of another log: {earlier.origin}, not {new.origin}"
+        )
+    return earlier
+
+
+def _check_continues(
+    request: Request, new: Checkpoint, earlier: Checkpoint, store: Callable[[], Store] | None
+) -> None:
+    if request.old == earlier.size or earlier.size >= new.size:
+        proof = request.proof if request.old == earlier.size else ()
+        merkle.verify_consistency(earlier.size, new.size, proof, earlier.root, new.root)
+    elif store is not None:
+        with store() as opened:
+            check_prefix(opened, earlier)
+            check_prefix(opened, new)
+    else:
+        raise UsageError(
+            f"there is no proof that this checkpoint continues the one of {earlier.size} entries",
+            hint="ask for `manifestd log checkpoint --since FILE -o FILE`, FILE being that one",
+        )
+
+
+def verify_log(
+    store: Store, trust: Trust, *, checkpoint: bytes | None = None, log_only: bool = False
+) -> LogVerification:
+    """Check the log from its leaves up, against a checkpoint that was kept elsewhere.
+
+    Args:
+        store: Opened for reading.
+        trust: The keys that count.
+        checkpoint: The checkpoint; None: only whether the store agrees with itself.
+        log_only: Leave out the file lists and all else that ``store check`` reads.
+
+    Raises:
+        UntrustedError, SignatureError, MalformedError: The checkpoint itself does not verify.
+    """
+    seen = (
+        None
+        if checkpoint is None
+        else open_checkpoint(parse_request(checkpoint).note, trust.public_keys())
+    )
+    problems: list[Problem] = []
+    root: str | None = None
+    steps: list[Callable[[], None]] = []
+    if seen is not None:
+        steps.append(lambda: _check_leaves(store, seen.checkpoint))
+    steps.append(lambda: _check_statements(store, trust, problems))
+    for step in steps:
+        try:
+            step()
+        except (NotVerifiedError, UndecidedError) as error:
+            problems.append(_problem(error))
+    try:
+        root = of_hex(store.log.root().hex())
+    except ManifestdError as error:
+        problems.append(_problem(error))
+    known = {problem.what for problem in problems}
+    problems += [
+        problem
+        for problem in check_store(store.path, log_only=log_only)
+        if problem.what not in known
+    ]
+    return LogVerification(
+        verified=not problems,
+        size=store.log.size,
+        root=root,
+        checkpoint=seen_checkpoint(seen, trust) if seen else None,
+        entry=None,
+        problems=problems,
+    )
+
+
+def seen_checkpoint(opened: OpenedCheckpoint, trust: Trust) -> CheckpointSeen:
+    """A verified checkpoint as it is shown."""
+    names = [trust.person(key) or key.key_id for key in opened.keys]
+    return CheckpointSeen(
+        origin=opened.checkpoint.origin,
+        size=opened.checkpoint.size,
+        root=of_hex(opened.checkpoint.root.hex()),
+        signed_by=list(dict.fromkeys(names)),
+    )
+
+
+def _problem(error: ManifestdError) -> Problem:
+    what = f"{error.what}: {error.why}" if error.why else error.what
+    return Problem(code=error.code, what=what, hint=error.hint)
+
+
+def _check_leaves(store: Store, checkpoint: Checkpoint) -> None:
+    """The checkpoint's root from the entries' own bytes, not from kept nodes."""
+    if store.log.size < checkpoint.size:
+        check_prefix(store, checkpoint)
+    root = merkle.root_of(map(merkle.leaf_hash, store.log.leaves(checkpoint.size)))
+    if root != checkpoint.root:
+        raise TamperedError(
+            f"the first {checkpoint.size} entries of the log are not those of the checkpoint",
+            why="an entry was changed, moved, removed or put in",
+            facts={"checkpoint": checkpoint.root.hex(), "found": root.hex()},
+        )
+
+
+def _check_statements(store: Store, trust: Trust, problems: list[Problem]) -> None:
+    """Every tag move and tombstone is signed by who might do that when it was logged."""
+    for entry in store.log.entries(kinds=["tag", "deletion"]):
+        check = judge_statement(store.blobs.get(entry.document), trust, "tag", entry.moment())
+        if check.state != "verified":
+            problems.append(
+                Problem(
+                    code=check.code or "signature-invalid",
+                    what=f"entry {entry.index} ({entry.kind}): {check.why}",
+                    hint=check.hint,
+                )
+            )
+
+
+def prove(
+    store: Store, config: Config, signer: Signer | None, trust: Trust, *, index: int,
+    checkpoint: bytes | None = None,
+) -> bytes:  # fmt: skip
+    """A proof file that an entry is in the log, checkable with no store (C2SP tlog-proof).
+
+    Args:
+        store: Opened for reading.
+        config: Its ``log.origin`` names the log.
+        signer: Signs a new checkpoint.
+        trust: Checks the given one.
+        index: The entry.
+        checkpoint: Prove by this one (co-signed, say) instead of a new one.
+
+    Raises:
+        UsageError: No key and no checkpoint; or the checkpoint is older than the entry.
+        NotStoredError: No such entry.
+        TamperedError: The log is not the one of the checkpoint.
+    """
+    leaf = store.log.raw(index)
+    if checkpoint is not None:
+        note = parse_request(checkpoint).note
+        seen = open_checkpoint(note, trust.public_keys()).checkpoint
+        check_prefix(store, seen)
+        size = seen.size
+    elif signer is not None:
+        note, size = make_checkpoint(store, config, signer), store.log.size
+    else:
+        raise UsageError(
+            "a proof needs a signed checkpoint, and no key is configured",
+            hint="give --checkpoint FILE, or a key",
+        )
+    if index >= size:
+        raise UsageError(
+            f"entry {index} is newer than the checkpoint, which covers {size} entries",
+            hint="make a new one: manifestd log checkpoint -o FILE",
+        )
+    path = store.log.inclusion_proof(index, size)
+    return format_proof(LogProof(index=index, path=tuple(path), checkpoint=note, extra=leaf))
+
+
+def verify_proof(data: bytes, trust: Trust) -> LogVerification:
+    """Check a proof file; no store is needed.
+
+    Raises:
+        MalformedError: Not a proof, or without its entry.
+        UntrustedError, SignatureError: No trusted key signed its checkpoint.
+        MismatchError: The entry is not in the log.
+    """
+    proof = parse_proof(data)
+    opened = open_checkpoint(proof.checkpoint, trust.public_keys())
+    if proof.extra is None:
+        raise MalformedError("the proof does not carry the entry it is about")
+    merkle.verify_inclusion(
+        merkle.leaf_hash(proof.extra),
+        proof.index,
+        opened.checkpoint.size,
+        proof.path,
+        opened.checkpoint.root,
+    )
+    entry = decode_entry(proof.extra)
+    if entry.index != proof.index:
+        raise MalformedError(f"the entry says it is {entry.index}, the proof {proof.index}")
+    return LogVerification(
+        verified=True,
+        size=None,
+        root=None,
+        checkpoint=seen_checkpoint(opened, trust),
+        entry=entry,
+        problems=[],
+    )
+
+
+def entry_for(store: Store, reference: str) -> LogEntry:
+    """The entry that a reference is proved by.
+
+    ``NAME:TAG`` is proved by its last move, a snapshot by the entry of its record.
+
+    Raises:
+        NotStoredError, AmbiguousError: The reference names nothing, or several.
+        TamperedError: The snapshot is not in the log.
+    """
+    if split_tag(reference) is not None:
+        move = store.tags.last_move(reference)
+        if move is not None:
+            return move.entry
+    digest = store.snapshots.resolve(reference)
+    for entry in store.log.entries(kinds=["snapshot"], document=digest, limit=1):
+        return entry
+    raise TamperedError(
+        f"the snapshot {digest} is not in the history log", hint="run `manifestd store check`"
+    )
+
+
+def read_note(path: Path) -> bytes:
+    """The bytes of a checkpoint, request or proof file, at most a megabyte.
+
+    Raises:
+        UsageError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_NOTE + 1)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def format_request(request: Request) -> bytes:
+    """A checkpoint with a consistency proof before it (c2sp.org/tlog-witness, add-checkpoint)."""
+    lines = [_OLD + str(request.old).encode()]
+    lines += [base64.b64encode(item) for item in request.proof]
+    return b"\n".join(lines) + b"\n\n" + request.note
+
+
+def parse_request(data: bytes) -> Request:
+    """A checkpoint, alone or with a consistency proof before it. Verifies nothing.
+
+    Raises:
+        MalformedError: It begins like a proof and is none.
+    """
+    if not data.startswith(_OLD) or b"\n\n" not in data[:MAX_NOTE]:
+        return Request(note=data)
+    head, _, note = data.partition(b"\n\n")
+    first, *hashes = head.removeprefix(_OLD).split(b"\n")
+    try:
+        proof = tuple(base64.b64decode(item, validate=True) for item in hashes)
+    except binascii.Error as error:
+        raise MalformedError("a line of the consistency proof is not base64") from error
+    if not first.isdigit() or len(first) > 18 or len(proof) > 63:
+        raise MalformedError("not a checkpoint with a consistency proof")
+    return Request(note=note, old=int(first), proof=proof)

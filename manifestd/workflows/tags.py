@@ -1,0 +1,316 @@
+"""Moving tags: what may be moved, by whom, under which rule; and what tags say.
+
+A move is a signed statement, logged in the transaction that makes it true. It
+names what the tag named before, so of two moves at one time only one can hold.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from manifestd.config import Config
+from manifestd.errors import (
+    NotStoredError,
+    SignatureError,
+    UndecidedError,
+    UsageError,
+)
+from manifestd.model.digest import Digest
+from manifestd.model.history import TagHistory, TagList, TagMove, TagResult, TagState
+from manifestd.model.logentry import time_text
+from manifestd.model.snapshot import Snapshot
+from manifestd.model.tag import MAX_REASON, TagPredicate, Target, check_tag, tag_statement
+from manifestd.rules.globs import matches
+from manifestd.signing.base import Signer
+from manifestd.signing.dsse import sign_statement
+from manifestd.signing.public import PublicKey, read_public_key
+from manifestd.signing.trust import Trust
+from manifestd.store import Store
+from manifestd.store.tags import Move
+from manifestd.workflows.sign import signature_of
+from manifestd.workflows.statements import judge_statement
+
+
+class Mover(msgspec.Struct, frozen=True, kw_only=True):
+    """Who moves a tag, with what, and when.
+
+    Attributes:
+        config: Its ``[[tags]]`` rules hold.
+        trust: The keys that count.
+        signer: The mover's key; None: none is configured.
+        now: The time.
+        tool: Name and version of what writes the statement.
+    """
+
+    config: Config
+    trust: Trust
+    signer: Signer | None
+    now: datetime
+    tool: str
+
+
+def set_tag(
+    store: Store,
+    mover: Mover,
+    tag: str,
+    reference: str,
+    *,
+    reason: str | None = None,
+    expect: str | None = None,
+) -> TagResult:
+    """Make a tag name a stored snapshot.
+
+    Args:
+        store: Opened for writing.
+        mover: Who does it.
+        tag: ``NAME:TAG``.
+        reference: The snapshot.
+        reason: Why, for the history.
+        expect: What the tag must name now, as a reference; ``none``: it must not exist.
+
+    Raises:
+        UsageError: Not a tag, no key, an incomplete snapshot, or the tag is immutable.
+        UntrustedError: The key may not move tags.
+        SignatureError: The snapshot has a signature that is wrong.
+        UndecidedError: The tag does not name what was expected, or was moved meanwhile.
+        ManifestdError: The approvals that the tag needs are not there.
+    """
+    before = store.tags.target(check_tag(tag))
+    if expect is not None:
+        _check_expected(store, tag, before, expect)
+    digest = store.snapshots.resolve(reference)
+    record = store.snapshots.load(digest)
+    target = _target(digest, record)
+    key, person = _authority(mover)
+    state, _ = signature_of(store, digest, record, mover.trust)
+    if state == "invalid":
+        raise SignatureError(
+            f"the snapshot {digest} has a signature that does not verify",
+            hint=f"run `manifestd verify {digest[:19]}`",
+        )
+    result = TagResult(
+        tag=tag,
+        action="moved" if before else "set",
+        from_=before.snapshot if before else None,
+        snapshot=digest,
+        manifest=target.manifest,
+        signature=state,
+        by=person,
+        key_id=key.key_id,
+        entry=None,
+    )
+    if before == target:
+        return msgspec.structs.replace(result, action="unchanged")
+    _check_rules(store, mover, tag, before, digest)
+    bundle = _signed(mover, key, person, tag=tag, before=before, target=target, reason=reason)
+    entry = store.tags.move(bundle, mover.now)
+    return msgspec.structs.replace(result, entry=entry.index)
+
+
+def delete_tag(store: Store, mover: Mover, tag: str, *, reason: str) -> TagResult:
+    """Delete a tag. Its history stays, with a signed statement that it ended.
+
+    Raises:
+        NotStoredError: There is no such tag.
+        UsageError: The tag is immutable, or no key is configured.
+        UntrustedError: The key may not move tags.
+        UndecidedError: The tag was moved meanwhile.
+    """
+    before = store.tags.target(check_tag(tag))
+    if before is None:
+        raise _no_tag(store, tag)
+    if _is_immutable(mover.config, tag):
+        raise _immutable(tag, before)
+    key, person = _authority(mover)
+    bundle = _signed(mover, key, person, tag=tag, before=before, target=None, reason=reason)
+    entry = store.tags.move(bundle, mover.now)
+    return TagResult(
+        tag=tag,
+        action="deleted",
+        from_=before.snapshot,
+        snapshot=None,
+        manifest=None,
+        signature=None,
+        by=person,
+        key_id=key.key_id,
+        entry=entry.index,
+    )
+
+
+def list_tags(store: Store, trust: Trust, name: str | None = None) -> TagList:
+    """What each tag names now.
+
+    Args:
+        store: Opened for reading.
+        trust: The keys that count.
+        name: Only tags of this ``NAME``, or this one ``NAME:TAG``.
+    """
+    return TagList(tags=[state_of(move, trust) for move in store.tags.current(name=name)])
+
+
+def tag_state(store: Store, trust: Trust, tag: str) -> TagState:
+    """What one tag names now, and whether the move that says so is signed by who may.
+
+    Raises:
+        NotStoredError: There is no such tag.
+        UsageError: Not a tag.
+    """
+    move = store.tags.last_move(check_tag(tag))
+    if move is None or move.claim.to is None:
+        raise _no_tag(store, tag)
+    return state_of(move, trust)
+
+
+def tag_history(store: Store, trust: Trust, tag: str) -> TagHistory:
+    """Every move of a tag, oldest first, deletions included.
+
+    Raises:
+        NotStoredError: There never was such a tag.
+        UsageError: Not a tag.
+    """
+    moves = [
+        TagMove(
+            from_=move.claim.from_.snapshot if move.claim.from_ else None,
+            state=state_of(move, trust),
+        )
+        for move in store.tags.history(tag)
+    ]
+    if not moves:
+        raise _no_tag(store, tag)
+    return TagHistory(tag=tag, moves=moves)
+
+
+def state_of(move: Move, trust: Trust) -> TagState:
+    """A move as it is shown: its signature judged as of when it was logged."""
+    check = judge_statement(move.bundle, trust, "tag", move.entry.moment())
+    to = move.claim.to
+    return TagState(
+        tag=move.claim.tag,
+        snapshot=to.snapshot if to else None,
+        manifest=to.manifest if to else None,
+        since=move.entry.at,
+        by=check.person or move.claim.by,
+        key_id=check.key_id,
+        signature=check.state,
+        reason=move.claim.reason,
+        entry=move.entry.index,
+        statement=move.entry.document,
+        why=check.why,
+    )
+
+
+def action_of(claim: TagPredicate) -> Literal["set", "moved", "deleted"]:
+    """What a move did to its tag."""
+    if claim.to is None:
+        return "deleted"
+    return "moved" if claim.from_ else "set"
+
+
+def authority(signer: Signer | None, trust: Trust, now: datetime) -> tuple[PublicKey, str]:
+    """The key that signs for the history, and whose it is.
+
+    Raises:
+        UsageError: No key is configured.
+        UntrustedError: The key does not count for tags now.
+    """
+    if signer is None:
+        raise UsageError(
+            "this must be signed, and no key is configured",
+            hint='set `[signing] key = "keys/…"`, or run `manifestd init`',
+        )
+    key = read_public_key(signer.public_pem())
+    return key, trust.require(key, "tag", now).person
+
+
+def _authority(mover: Mover) -> tuple[PublicKey, str]:
+    return authority(mover.signer, mover.trust, mover.now)
+
+
+def _signed(
+    mover: Mover,
+    key: PublicKey,
+    person: str,
+    *,
+    tag: str,
+    before: Target | None,
+    target: Target | None,
+    reason: str | None,
+) -> bytes:
+    if reason is not None and len(reason) > MAX_REASON:
+        raise UsageError(f"a reason has at most {MAX_REASON} characters, this has {len(reason)}")
+    claim = TagPredicate(
+        tag=tag,
+        from_=before,
+        to=target,
+        at=time_text(mover.now),
+        by=person,
+        key_id=key.key_id,
+        reason=reason,
+        tool=mover.tool,
+    )
+    assert mover.signer is not None
+    return sign_statement(tag_statement(claim), mover.signer)
+
+
+def _target(digest: Digest, record: Snapshot) -> Target:
+    if record.manifest is None or not record.complete:
+        raise UsageError(
+            f"the snapshot {digest} is incomplete and cannot be tagged",
+            why="not every file's sha256 is known, so there is no content identity to name",
+            hint="take it again with --read all, and look at its problems with `manifestd show`",
+            facts={"snapshot": digest},
+        )
+    return Target(snapshot=digest, manifest=record.manifest)
+
+
+def _check_expected(store: Store, tag: str, before: Target | None, expect: str) -> None:
+    if expect == "none":
+        is_so = before is None
+    else:
+        digest = store.snapshots.resolve(expect)
+        is_so = before is not None and before.snapshot == digest
+    if not is_so:
+        raise UndecidedError(
+            f"{tag} names {before.snapshot if before else 'nothing'}, not {expect}",
+            hint=f"look at `manifestd tag --history {tag}`, then decide again",
+            facts={"tag": tag, "snapshot": before.snapshot if before else None},
+        )
+
+
+def _check_rules(
+    store: Store, mover: Mover, tag: str, before: Target | None, digest: Digest
+) -> None:
+    if before is not None and _is_immutable(mover.config, tag):
+        raise _immutable(tag, before)
+    if any(rule.approvals for rule in mover.config.tags if matches(tag, rule.pattern)):
+        from manifestd.workflows.approvals import (  # type: ignore[import-not-found, unused-ignore]
+            require_quorum,
+        )
+
+        require_quorum(store, mover.config, mover.trust, tag, digest, mover.now)
+
+
+def _is_immutable(config: Config, tag: str) -> bool:
+    return any(rule.immutable for rule in config.tags if matches(tag, rule.pattern))
+
+
+def _immutable(tag: str, before: Target) -> UsageError:
+    return UsageError(
+        f"{tag} is immutable and names {before.snapshot}",
+        why="a [[tags]] rule of the configuration says so; nothing was changed",
+        hint="give the new snapshot a tag of its own",
+        facts={"tag": tag, "snapshot": before.snapshot, "manifest": before.manifest},
+    )
+
+
+def _no_tag(store: Store, tag: str) -> NotStoredError:
+    import difflib
+
+    near = difflib.get_close_matches(tag, store.tags.names(), n=1)
+    return NotStoredError(
+        f"there is no tag {tag}",
+        hint=f"there is {near[0]}" if near else "see `manifestd tag --list`",
+    )
