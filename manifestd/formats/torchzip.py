@@ -7,6 +7,7 @@ bare pickles are compared by bytes, and searched for what loading would import.
 
 from __future__ import annotations
 
+import pickletools
 import zlib
 from typing import Any, ClassVar, Final
 
@@ -27,6 +28,10 @@ _MOST_PICKLES: Final = 50
 _FIRST_LOOK: Final = 256 * 1024
 _NO_PICKLES: Final = (b"version https://git-lfs", b"GGUF", b"\x7fELF", b"\x89HDF")
 _HEADER: Final = "\0header "
+
+
+_OPCODES: Final = frozenset(opcode.code.encode("latin-1") for opcode in pickletools.opcodes)
+"""What a pickle can begin with; anything else needs no walk to be none."""
 
 
 class TorchReader(FormatReader):
@@ -75,6 +80,8 @@ class TorchReader(FormatReader):
 
     def _pickle(self, content: RandomAccess, magic: bytes) -> dict[str, Any]:
         """Facts of a file that is no zip: what its pickles import, or what it is instead."""
+        if magic[:1] not in _OPCODES:
+            return refusal(self.version, _other(magic))
         legacy = magic.startswith(_LEGACY)
         data = content.read_at(0, min(_FIRST_LOOK, content.size))
         walks = _walk_stream(data, _LEGACY_PICKLES if legacy else _MOST_PICKLES)

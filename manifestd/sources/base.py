@@ -157,6 +157,13 @@ class Source(ABC, Generic[R]):
         """Random access for headers. Default: one conditional ranged open a read."""
         return _ByOpening(self, resolved, entry)
 
+    def read_small(self, resolved: Resolved, entry: Entry) -> bytes | None:
+        """The whole of a small file at once, as safely as :meth:`open`; errors as there.
+
+        Default: None, which says that the source has no cheaper way than a stream.
+        """
+        return None
+
     def close(self) -> None:
         """Give back connections. May be called twice."""
 

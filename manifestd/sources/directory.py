@@ -110,11 +110,10 @@ class DirectorySource(Source[DirectoryReference]):
         """Some bytes of a listed file, at most ``length``, fewer only at its end."""
         fd = self._open_listed(entry)
         try:
-            parts = []
-            while length > 0 and (part := os.pread(fd, length, offset)):
-                parts.append(part)
-                offset += len(part)
-                length -= len(part)
+            parts = [os.pread(fd, length, offset)]
+            while parts[-1] and (length := length - len(parts[-1])) > 0:
+                offset += len(parts[-1])
+                parts.append(os.pread(fd, length, offset))
             if not _is(entry, os.fstat(fd)):
                 raise changed(entry.path)
             return b"".join(parts)
@@ -122,6 +121,13 @@ class DirectorySource(Source[DirectoryReference]):
             raise translated(error, entry.path) from error
         finally:
             os.close(fd)
+
+    def read_small(self, resolved: Resolved, entry: Entry) -> bytes:
+        """The whole of a listed file; one that changed meanwhile is an error."""
+        data = self.read_at(entry, 0, entry.size)
+        if len(data) != entry.size:
+            raise changed(entry.path)
+        return data
 
     def close(self) -> None:
         """Close the directory. May be called twice."""

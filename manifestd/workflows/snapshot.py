@@ -28,7 +28,7 @@ from manifestd.sources.base import Resolved, Source
 from manifestd.store import Store
 from manifestd.workflows.assemble import Assembly, Journaled, Keeper
 from manifestd.workflows.company import ALONE, Company, Recalled
-from manifestd.workflows.measuring import Task, Worker
+from manifestd.workflows.measuring import Task, Worker, run_forked
 from manifestd.workflows.plan import Decision, PathJoin, SnapshotRequest, decide
 from manifestd.workflows.taking import (
     Estimate,
@@ -55,7 +55,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 _BATCH_SECONDS: Final = 1.0
-_BATCH_BYTES: Final = 64 * 1024 * 1024
+_BATCH_BYTES: Final = 256 * 1024 * 1024
 """Results are journaled once so much was read for them, or after a second."""
 _INHERITED: Final = 200_000
 _DECISIONS: Final = (
@@ -227,7 +227,8 @@ class _Run:
         with shown as told:
             worker = Worker(self.source, self.resolved, None if forked else told.bytes)
             work = company.in_turn(worker)
-            results = run_tasks(tasks, work, jobs=self.source.settings.jobs, processes=forked)
+            run = run_forked if forked else run_tasks
+            results = run(tasks, work, jobs=self.source.settings.jobs)
             with closing(results):
                 self._collect(results, told, forked=forked)
 
@@ -265,12 +266,15 @@ class _Run:
                 fresh += measured.bytes_read
                 now = time.monotonic()
                 if fresh >= _BATCH_BYTES or now - written > _BATCH_SECONDS:
-                    self._keep(batch)
+                    self._keep(batch, journal=True)
                     written, fresh = now, 0
-        finally:
-            self._keep(batch)
+        except BaseException:
+            self._keep(batch, journal=True)
+            raise
+        # The record follows at once: what it needs need not be journaled first.
+        self._keep(batch, journal=False)
 
-    def _keep(self, batch: list[Measurement]) -> None:
+    def _keep(self, batch: list[Measurement], *, journal: bool) -> None:
         if not batch:
             return
         encode = msgspec.msgpack.encode
@@ -281,7 +285,7 @@ class _Run:
                 entry = self.reading.pop(measured.path)
                 self.measured[measured.path] = kept
                 # A failure is not kept over a restart: it may be gone by then.
-                if entry.identity and measured.problem is None:
+                if journal and entry.identity and measured.problem is None:
                     rows.append((measured.path, _token(entry), encode(kept)))
             self.journal.append(rows)
         batch.clear()
@@ -297,7 +301,8 @@ class _Run:
     def finish(self, *, tool: str, signer: Signer | None) -> Taken:
         """Assemble the record, sign it, and store everything in one transaction."""
         with self.store.transaction():
-            assembly = Assembly(self.store, self.before[0] if self.before else None)
+            before_digest = self.before[0] if self.before else None
+            assembly = Assembly(self.store, before_digest, self.request.read)
             before = self._beside(self.before and self.before[1])
             for entry, code in zip(self.spool, self.decided, strict=True):
                 decision = _DECISIONS[code]
