@@ -26,7 +26,7 @@ from manifestd.store.filesystem import refuse_network
 
 APPLICATION_ID: Final = 0x6D_66_73_74
 """``mfst``, in the file's header: tells a manifestd store from other SQLite files."""
-VERSION: Final = 2
+VERSION: Final = 3
 """The schema's version, kept as ``user_version``: the number of migrations."""
 PAGE_SIZE: Final = 16_384
 """Leaves are about 3 KB; 16 KiB pages keep them off overflow pages (16 % smaller, 1.7x faster)."""
@@ -45,11 +45,16 @@ class Database:
     Args:
         connection: In autocommit mode (``isolation_level=None``).
         path: For messages.
+
+    Attributes:
+        turn: Entered for the length of a transaction; connections of one process that write
+            share a lock here, because SQLite's own waiting sleeps and is not fair.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.connection = connection
         self.path = path
+        self.turn: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         self._inside = False
 
     def close(self) -> None:
@@ -120,23 +125,29 @@ class Database:
         if self._inside:
             yield
             return
-        if durable:
-            self.run("PRAGMA synchronous=FULL")
-        try:
-            self.run("BEGIN IMMEDIATE")
-            self._inside = True
-            try:
-                yield
-                self.run("COMMIT")
-            except BaseException:
-                if self.connection.in_transaction:
-                    self.connection.rollback()
-                raise
-            finally:
-                self._inside = False
-        finally:
+        with self.turn:
             if durable:
-                self.run("PRAGMA synchronous=NORMAL")
+                self.run("PRAGMA synchronous=FULL")
+            try:
+                with self._immediate():
+                    yield
+            finally:
+                if durable:
+                    self.run("PRAGMA synchronous=NORMAL")
+
+    @contextlib.contextmanager
+    def _immediate(self) -> Iterator[None]:
+        self.run("BEGIN IMMEDIATE")
+        self._inside = True
+        try:
+            yield
+            self.run("COMMIT")
+        except BaseException:
+            if self.connection.in_transaction:
+                self.connection.rollback()
+            raise
+        finally:
+            self._inside = False
 
     def fail(self, error: Exception) -> NoReturn:
         """Raise what SQLite's error means for us.

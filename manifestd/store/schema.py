@@ -55,6 +55,29 @@ def m0002_history_log(tables: Tables) -> None:
     create_log_tables(tables)
 
 
+@migrations()
+def m0003_runs(tables: Tables) -> None:
+    """Runs and what came of each of their models; the documents are blobs."""
+    run = _table(tables, "run")
+    run.create(
+        {"id": int, "run_id": str, "started": int, "document": bytes},
+        pk="id",
+        not_null={"run_id", "started"},
+    )
+    run.create_index(["run_id"], unique=True)
+    model = _table(tables, "run_model")
+    model.create(
+        {
+            "run": int, "position": int, "name": str, "result": str, "exit": int,
+            "document": bytes,
+        },
+        pk=("run", "position"),
+        not_null={"run", "position", "name", "result", "exit", "document"},
+        foreign_keys=[("run", "run", "id")],
+    )  # fmt: skip
+    model.create_index(["name", "run"])
+
+
 def create_log_tables(tables: Tables) -> None:
     """Make the tables of :data:`LOG_TABLES`, empty."""
     log = _table(tables, "log")

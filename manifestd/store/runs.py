@@ -1,0 +1,248 @@
+"""Runs in the store: what came of every model, kept as it comes, and found again by name.
+
+The documents are blobs; the tables say which are of which run. A run that was
+stopped has its finished models and no document of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+
+from manifestd.errors import AmbiguousError, NotStoredError, TamperedError
+from manifestd.model.change import Result
+from manifestd.model.run import Run, RunModel
+from manifestd.store.blobs import Blobs
+from manifestd.store.database import Database
+from manifestd.store.rows import microseconds
+
+T = TypeVar("T")
+
+_SHOWN: Final = 10
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+class RunRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One run in a list.
+
+    Attributes:
+        run_id: Its name.
+        number: Its row; grows with time.
+        finished: It came to its end; otherwise it runs, or was killed.
+    """
+
+    run_id: str
+    number: int
+    finished: bool
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What the index says of a model in a run; its document says more.
+
+    Attributes:
+        run: Row of the run.
+        result: Result of the model there.
+        document: Digest of its :class:`~manifestd.model.run.RunModel`.
+    """
+
+    run: int
+    result: Result
+    document: str
+
+
+class Runs:
+    """The runs of a store."""
+
+    def __init__(self, database: Database, blobs: Blobs) -> None:
+        self._database = database
+        self._blobs = blobs
+
+    def start(self, run_id: str, started_at: str) -> int:
+        """Begin a run; returns its row.
+
+        Raises:
+            StoreLockedError: Another process writes.
+        """
+        with self._database.transaction(durable=False):
+            self._database.run(
+                "INSERT INTO run(run_id, started) VALUES (?, ?)",
+                (run_id, microseconds(started_at)),
+            )
+            row = self._database.one("SELECT id FROM run WHERE run_id = ?", (run_id,))
+        assert row is not None
+        return int(row[0])
+
+    def add(
+        self, run: int, position: int, model: RunModel, statements: Sequence[bytes] = ()
+    ) -> None:
+        """Keep what came of one model, with the signed statements about its comparisons.
+
+        Not waited for on the disk: a power cut may lose it, the next run makes it again.
+        """
+        with self._database.transaction(durable=False):
+            for statement in statements:
+                self._blobs.put(statement, "statement")
+            document = self._blobs.put(_encoder.encode(model), "document")
+            self._database.run(
+                "INSERT OR REPLACE INTO run_model(run, position, name, result, exit, document)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (run, position, model.name, model.result, model.exit_code, _raw(document)),
+            )
+
+    def finish(self, number: int, run: Run) -> str:
+        """End a run: keep its document (the models stand beside it); returns its digest."""
+        head = msgspec.structs.replace(run, models=[])
+        documents = [_hex(raw) for raw, _ in self._documents(number)]
+        with self._database.transaction():
+            digest = self._blobs.put(
+                _encoder.encode({"run": head, "models": documents}), "document"
+            )
+            self._database.run(
+                "UPDATE run SET document = ? WHERE id = ?", (_raw(digest), number)
+            )  # fmt: skip
+        return digest
+
+    def list(self, limit: int | None = None) -> list[RunRow]:
+        """Runs, newest first."""
+        return [
+            RunRow(run_id=str(run_id), number=int(number), finished=document is not None)
+            for number, run_id, document in self._database.all(
+                "SELECT id, run_id, document FROM run ORDER BY id DESC LIMIT ?",
+                (-1 if limit is None else limit,),
+            )
+        ]
+
+    def load(self, run_id: str | None = None) -> Run:
+        """A finished run, whole.
+
+        Args:
+            run_id: Its name or the beginning of it; None: the last one that finished.
+
+        Raises:
+            NotStoredError: There is none.
+            AmbiguousError: Several begin so.
+            TamperedError: Its documents are damaged, or not those of the index.
+        """
+        number, raw = self._finished(run_id)
+        stored = self._decoded(raw, _StoredRun)
+        found = self._documents(number)
+        if [_hex(document) for document, _ in found] != stored.models:
+            raise _damaged(f"the models of run {stored.run.run_id} are not those it ended with")
+        models = [self._model(*row) for row in found]
+        return msgspec.structs.replace(stored.run, models=models)
+
+    def models(self, number: int) -> Iterator[RunModel]:
+        """What came of the models of a run so far, in their order; errors as :meth:`load`."""
+        for row in self._documents(number):
+            yield self._model(*row)
+
+    def latest(self) -> dict[str, Told]:
+        """For every model that was ever run: what came of it last, in order of names."""
+        return {
+            str(name): self._told(run, result, document)
+            for name, run, result, document in self._database.rows(
+                "SELECT name, max(run), result, document FROM run_model GROUP BY name ORDER BY name"
+            )
+        }
+
+    def history(self, name: str, limit: int) -> Sequence[Told]:
+        """What came of one model in its last runs, newest first."""
+        return [
+            self._told(*row)
+            for row in self._database.all(
+                "SELECT run, result, document FROM run_model WHERE name = ?"
+                " ORDER BY run DESC LIMIT ?",
+                (name, limit),
+            )
+        ]
+
+    def last_pass(self, name: str) -> Told | None:
+        """The last time a model passed."""
+        row = self._database.one(
+            "SELECT run, result, document FROM run_model"
+            " WHERE name = ? AND result = 'pass' ORDER BY run DESC LIMIT 1",
+            (name,),
+        )
+        return None if row is None else self._told(*row)
+
+    def document(self, told: Told) -> RunModel:
+        """The whole of what the index tells.
+
+        Raises:
+            TamperedError: It is damaged, or says something else.
+        """
+        model = self._decoded(bytes.fromhex(told.document[7:]), RunModel)
+        if model.result != told.result:
+            raise _damaged(f"the index of runs has another result for {model.name!r}")
+        return model
+
+    def started(self, number: int) -> tuple[str, int]:
+        """Name and start (microseconds since 1970) of the run of a row."""
+        row = self._database.one("SELECT run_id, started FROM run WHERE id = ?", (number,))
+        if row is None:
+            raise _damaged(f"run {number} is missing")
+        return str(row[0]), int(row[1])
+
+    def _finished(self, run_id: str | None) -> tuple[int, bytes]:
+        low, high = run_id or "", (run_id or "") + "\U0010ffff"
+        rows = self._database.all(
+            "SELECT id, run_id, document FROM run WHERE document IS NOT NULL"
+            " AND run_id >= ? AND run_id < ? ORDER BY id DESC LIMIT ?",
+            (low, high, 1 if run_id is None else _SHOWN),
+        )
+        exact = [row for row in rows if row[1] == run_id]
+        if len(rows) > 1 and not exact:
+            raise AmbiguousError(
+                f"{run_id!r} means {len(rows)} runs",
+                hint="give more of its name",
+                facts={"candidates": [row[1] for row in rows]},
+            )
+        if not rows:
+            what = "no run is finished" if run_id is None else f"there is no run {run_id!r}"
+            raise NotStoredError(what, hint="run `manifestd run`")
+        number, _, raw = (exact or rows)[0]
+        return int(number), bytes(raw)
+
+    def _documents(self, number: int) -> Sequence[tuple[bytes, str]]:
+        return [
+            (bytes(raw), str(result))
+            for raw, result in self._database.all(
+                "SELECT document, result FROM run_model WHERE run = ? ORDER BY position", (number,)
+            )
+        ]
+
+    def _model(self, raw: bytes, result: str) -> RunModel:
+        return self.document(self._told(0, result, raw))
+
+    def _told(self, run: Any, result: Any, document: Any) -> Told:
+        if not isinstance(document, bytes) or not isinstance(run, int):
+            raise _damaged("the index of runs has a row that is none of ours")
+        return Told(run=run, result=cast("Result", result), document=_hex(document))
+
+    def _decoded(self, raw: bytes, kind: type[T]) -> T:
+        data = self._blobs.fetch(raw)
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except msgspec.DecodeError as error:
+            raise _damaged(f"{_hex(raw)} is no document of a run: {error}") from error
+
+
+class _StoredRun(msgspec.Struct, frozen=True):
+    """A finished run as stored: its head, and the digests of its models' documents in order."""
+
+    run: Run
+    models: list[str]
+
+
+def _raw(digest: str) -> bytes:
+    return bytes.fromhex(digest[7:])
+
+
+def _hex(raw: bytes) -> str:
+    return "sha256:" + raw.hex()
+
+
+def _damaged(what: str) -> TamperedError:
+    return TamperedError(f"the store is damaged: {what}", hint="run `manifestd store check`")
