@@ -146,17 +146,18 @@ def verify(
     context: Context, *, note: Path | None, proof: Path | None, log_only: bool, form: str
 ) -> int:
     """Check the whole store and its history against a checkpoint that was kept elsewhere."""
-    from manifestd.workflows import checkpoints
+    from manifestd.workflows.checkpoints import read_note
+    from manifestd.workflows.proofs import verify_log, verify_proof
 
     trust = context.trust()
     if proof is not None:
         if note is not None or log_only:
             raise UsageError("--proof stands alone")
-        found = checkpoints.verify_proof(checkpoints.read_note(proof), trust)
+        found = verify_proof(read_note(proof), trust)
     else:
-        kept = None if note is None else checkpoints.read_note(note)
+        kept = None if note is None else read_note(note)
         with context.open_store() as store:
-            found = checkpoints.verify_log(store, trust, checkpoint=kept, log_only=log_only)
+            found = verify_log(store, trust, checkpoint=kept, log_only=log_only)
     _show_verification(found, form)
     return 0 if found.verified else 4
 
@@ -186,7 +187,9 @@ def prove(
     Whoever trusts the key checks it with `log verify --proof`, or with any tool that
     reads C2SP tlog-proof files. No store is needed for that.
     """
-    from manifestd.workflows import checkpoints
+    from manifestd.workflows.checkpoints import read_note
+    from manifestd.workflows.proofs import entry_for
+    from manifestd.workflows.proofs import prove as make_proof
 
     if (reference is None) == (entry is None):
         raise UsageError("give a snapshot or tag, or --entry N")
@@ -194,15 +197,15 @@ def prove(
     with context.open_store() as store:
         index = entry
         if reference is not None:
-            index = checkpoints.entry_for(store, reference).index
+            index = entry_for(store, reference).index
         assert index is not None
-        made = checkpoints.prove(
+        made = make_proof(
             store,
             context.config,
             signer,
             context.trust(),
             index=index,
-            checkpoint=None if note is None else checkpoints.read_note(note),
+            checkpoint=None if note is None else read_note(note),
         )
     _write(made, output)
 
