@@ -1,4 +1,4 @@
-"""What every report promises: one result document in, text out, names escaped for the medium."""
+"""What every report promises: one result document in (a diff or a run), text out, names escaped for the medium."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from typing import ClassVar
 
 import msgspec
 
+from manifestd.errors import UsageError
 from manifestd.model.change import Diff, FileDiff
+from manifestd.model.run import Run
 
 
 class ReportOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to render.
 
     Attributes:
-        changes_only: Leave identical files out.
+        changes_only: Leave identical files out; of a run, models that pass.
         color: ANSI colours may be used (text only).
         width: Columns of the terminal (text only).
     """
@@ -25,7 +27,7 @@ class ReportOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(ABC):
-    """Renders a diff.
+    """Renders diffs and runs.
 
     Attributes:
         name: The ``--format`` word.
@@ -38,6 +40,17 @@ class Report(ABC):
     @abstractmethod
     def diff(self, diff: Diff, options: ReportOptions) -> str:
         """The diff as text ending in one newline. Paths in it are hostile input."""
+
+    def run(self, run: Run, options: ReportOptions) -> str:
+        """The run of many models as text ending in one newline.
+
+        Raises:
+            UsageError: This report shows single comparisons only.
+        """
+        raise UsageError(
+            f"the report {self.name!r} cannot show runs",
+            hint="use --format json, or compare two snapshots with manifestd diff",
+        )
 
 
 def listed(diff: Diff, options: ReportOptions) -> list[FileDiff]:

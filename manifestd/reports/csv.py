@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, Final
 
 from manifestd.model.change import Diff, FileDiff
+from manifestd.model.run import Run, RunModel
 from manifestd.reports.base import Report, ReportOptions, listed
 from manifestd.reports.escape import csv_cell
+from manifestd.reports.run_telling import items, model_line
 from manifestd.reports.telling import outcomes, title, told
 
 _HEADER: Final = (
@@ -16,6 +19,7 @@ _HEADER: Final = (
     "left_sha256", "right_sha256", "algorithm", "left_evidence", "right_evidence", "moved_from",
     "what",
 )  # fmt: skip
+_RUN_HEADER: Final = ("model", "model_result", "side", "kind", *_HEADER[1:], "hint")
 
 
 class CsvReport(Report):
@@ -27,13 +31,44 @@ class CsvReport(Report):
     def diff(self, diff: Diff, options: ReportOptions) -> str:
         """The table of files."""
         results = outcomes(diff)
-        target = io.StringIO()
-        writer = csv.writer(target, lineterminator="\n")
-        writer.writerow(_HEADER)
-        for file in listed(diff, options):
-            cells = (title(diff), *_cells(file, results[file.path]))
-            writer.writerow([csv_cell(str(cell)) for cell in cells])
-        return target.getvalue()
+        name = title(diff)
+        rows = ((name, *_cells(file, results[file.path])) for file in listed(diff, options))
+        return _table(_HEADER, rows)
+
+    def run(self, run: Run, options: ReportOptions) -> str:
+        """A row for each model (``kind`` is ``model``), then one for each thing it has to say."""
+        rows = (
+            row
+            for model in run.models
+            if model.result != "pass" or not options.changes_only
+            for row in _rows(model)
+        )
+        return _table(_RUN_HEADER, rows)
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+    target = io.StringIO()
+    writer = csv.writer(target, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow([csv_cell(str(cell)) for cell in row])
+    return target.getvalue()
+
+
+def _rows(model: RunModel) -> Iterator[tuple[object, ...]]:
+    empty = ("",) * (len(_HEADER) - 5)
+    verdict = model.verdict or ""
+    line = model_line(model)
+    yield (
+        model.name, model.result, "", "model", "", verdict, model.result, *empty, line, ""
+    )  # fmt: skip
+    for item in items(model):
+        cells = (
+            (*_cells(item.file, item.result)[:-1], item.what)
+            if item.file is not None
+            else (item.path or "", item.rule, item.result, *empty, item.what)
+        )
+        yield (model.name, model.result, item.side, item.kind, *cells, item.hint or "")
 
 
 def _cells(file: FileDiff, result: str) -> tuple[object, ...]:

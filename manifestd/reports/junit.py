@@ -1,4 +1,4 @@
-"""For CI servers: a suite for the model, a case for each file."""
+"""For CI servers: a suite for a model, a case for each file."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
 from manifestd.model.change import Diff, FileDiff
+from manifestd.model.run import Run, RunModel
 from manifestd.reports.base import Report, ReportOptions, listed
 from manifestd.reports.escape import html, visible
+from manifestd.reports.run_telling import (
+    items,
+    model_line,
+    next_steps,
+    problem_lines,
+    side_line,
+    unverified,
+)
 from manifestd.reports.telling import (
     WORDS,
     based,
@@ -44,27 +53,89 @@ class JunitReport(Report):
 
     def diff(self, diff: Diff, options: ReportOptions) -> str:
         """The XML; names illegal in XML are escaped visibly."""
-        cases = list(_cases(diff, options))
-        kinds = Counter(case.kind for case in cases)
-        name = html(title(diff))
-        numbers = (
-            f'tests="{len(cases)}" failures="{kinds["failure"]}" errors="{kinds["error"]}" '
-            f'skipped="{kinds["skipped"]}"'
-        )
+        suite = Suite(title(diff), list(_cases(diff, options)), _properties(diff))
+        return document("manifestd diff", [suite])
+
+    def run(self, run: Run, options: ReportOptions) -> str:
+        """A suite for each model; a side that could not be snapshotted is a case with an error."""
+        models = [m for m in run.models if m.result != "pass" or not options.changes_only]
+        return document(f"manifestd run {run.run_id}", [_of_model(model, run) for model in models])
+
+
+class Suite(NamedTuple):
+    """One test suite: a model."""
+
+    name: str
+    cases: list[_Case]
+    properties: list[tuple[str, str]]
+    more: str = ""
+
+
+def document(name: str, suites: list[Suite]) -> str:
+    """The whole XML document."""
+    total = Counter(case.kind for suite in suites for case in suite.cases)
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f'<testsuites name="{html(name)}" {_numbers(total)}>',
+    ]
+    for suite in suites:
+        title_ = html(suite.name)
+        kinds = Counter(case.kind for case in suite.cases)
         properties = "".join(
-            f'\n   <property name="{key}" value="{html(value)}"/>'
-            for key, value in _properties(diff)
+            f'\n   <property name="{html(key)}" value="{html(value)}"/>'
+            for key, value in suite.properties
         )
-        lines = [
-            '<?xml version="1.0" encoding="UTF-8"?>',
-            f'<testsuites name="manifestd diff" {numbers}>',
-            f' <testsuite name="{name}" {numbers}>',
+        lines += [
+            f' <testsuite name="{title_}" {_numbers(kinds)}{suite.more}>',
             f"  <properties>{properties}\n  </properties>",
-            *(_xml(case, name) for case in cases),
+            *(_xml(case, title_) for case in suite.cases),
             " </testsuite>",
-            "</testsuites>",
         ]
-        return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "</testsuites>"]) + "\n"
+
+
+def _numbers(kinds: Counter[str]) -> str:
+    return (
+        f'tests="{kinds.total()}" failures="{kinds["failure"]}" errors="{kinds["error"]}" '
+        f'skipped="{kinds["skipped"]}"'
+    )
+
+
+def _of_model(model: RunModel, run: Run) -> Suite:
+    properties: list[tuple[str, str]] = [("verdict", model.verdict or "none")]
+    properties.append(("result", model.result))
+    properties.append(("summary", model_line(model)))
+    for name, side in model.sides.items():
+        properties += [(name, side_line(side)), (f"{name}.snapshot", side.snapshot or "none")]
+    properties += [("next", step) for step in next_steps(model)]
+    properties += [("unverified", text) for text in unverified(model)]
+    properties += [("note", note) for note in model.notes]
+    more = f' time="{model.seconds:.3f}" timestamp="{run.started_at[:19]}"'
+    return Suite(model.name, list(_run_cases(model)), properties, more)
+
+
+def _run_cases(model: RunModel) -> Iterator[_Case]:
+    """A case for each side, for each finding and file, and one for the identical files."""
+    for name, side in model.sides.items():
+        if side.error is None:
+            problems = "\n".join(map(visible, problem_lines(side, 20)))
+            yield _Case(f"({name}: snapshot)", "", "snapshot", "", problems)
+    several = len(model.compared) > 1
+    for item in items(model):
+        if item.kind == "warning":
+            continue
+        where = f"{item.side}: " if item.side and (several or item.kind != "file") else ""
+        if item.file is not None:
+            case = _case(item.file, item.result)
+            yield case._replace(name=where + case.name)
+            continue
+        kind = {"fail": "failure", "pass": "skipped"}.get(item.result, "error")
+        name = f"({where}{item.rule})" + (f" {item.path}" if item.path is not None else "")
+        lines = [item.what, *([f"hint: {item.hint}"] if item.hint else [])]
+        yield _Case(name, kind, item.rule, item.what, "\n".join(map(visible, lines)))
+    for name, diff in zip(model.compared, model.diffs, strict=False):
+        if diff.counts.identical:
+            yield _Case(f"({name}: {diff.counts.identical} identical files)", "", "identical", "")
 
 
 def _properties(diff: Diff) -> list[tuple[str, str]]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from manifestd.model.change import Diff, FileDiff, Side
+from manifestd.model.run import Run
 from manifestd.reports.base import Report, ReportOptions, listed
 from manifestd.reports.escape import markdown, markdown_name, visible
+from manifestd.reports.markdown_run import MARKS, length, run_text
 from manifestd.reports.telling import (
     RESULTS,
     WORDS,
@@ -27,7 +29,6 @@ MAX_BYTES: Final = 60_000
 """GitHub takes 65,536 characters in a comment; the rest is left to whoever posts it."""
 
 _NOTES: Final = 10
-_MARKS: Final = {"pass": "✅", "fail": "❌", "unknown": "❔", "error": "❌"}
 
 
 class MarkdownReport(Report):
@@ -50,7 +51,7 @@ class MarkdownReport(Report):
             "|---|---|---|---|---|",
         ]
         closed = ["", "</details>"]
-        budget = MAX_BYTES - _length([*head, *opened, *closed]) - 200
+        budget = MAX_BYTES - length([*head, *opened, *closed]) - 200
         rows, left_out = _fitting(files, budget)
         if left_out:
             closed.insert(
@@ -59,10 +60,14 @@ class MarkdownReport(Report):
             closed.insert(2, "")
         return "\n".join([*head, *opened, *rows, *closed]) + "\n"
 
+    def run(self, run: Run, options: ReportOptions) -> str:
+        """The table of models and the details of each, at most :data:`MAX_BYTES` long."""
+        return run_text(run, options, MAX_BYTES)
+
 
 def _head(diff: Diff) -> list[str]:
     lines = [
-        f"### {_MARKS[diff.result]} {RESULTS[diff.result]}: {markdown(title(diff))}",
+        f"### {MARKS[diff.result]} {RESULTS[diff.result]}: {markdown(title(diff))}",
         "",
         f"**{markdown(headline(diff))}**",
         "",
@@ -120,7 +125,3 @@ def _row(file: FileDiff) -> str:
         f"| {WORDS[file.verdict]} | {file.impact} | {markdown(based(file))} "
         f"| {markdown_name(file.path)} | {what} |"
     )
-
-
-def _length(lines: list[str]) -> int:
-    return sum(len(line.encode()) + 1 for line in lines)

@@ -9,8 +9,10 @@ import msgspec
 from manifestd import canonical
 from manifestd._version import __version__
 from manifestd.model.change import Diff, FileDiff
+from manifestd.model.run import Run
 from manifestd.reports.base import Report, ReportOptions
 from manifestd.reports.escape import json_text, uri, visible
+from manifestd.reports.sarif_run import run_of
 from manifestd.reports.telling import based, headline, outcomes, placed, title, told
 
 _SCHEMA: Final = (
@@ -50,9 +52,17 @@ class SarifReport(Report):
             for file in diff.files
             if file.verdict != "identical"
         ]
-        document = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [_run(diff, found)]}
-        data = msgspec.json.format(msgspec.json.encode(document), indent=1)
-        return json_text(data.decode()) + "\n"
+        return _log(_run(diff, found))
+
+    def run(self, run: Run, options: ReportOptions) -> str:
+        """The log with one run. A file's place is ``model/path``."""
+        return _log(run_of(run, _RULES))
+
+
+def _log(run: dict[str, Any]) -> str:
+    document = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
+    data = msgspec.json.format(msgspec.json.encode(document), indent=1)
+    return json_text(data.decode()) + "\n"
 
 
 def _run(diff: Diff, results: list[dict[str, Any]]) -> dict[str, Any]:

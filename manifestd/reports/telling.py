@@ -36,13 +36,18 @@ _PASSAGE: Final = 120
 _PASSAGE_LINES: Final = 4
 
 
-def headline(diff: Diff) -> str:
-    """The verdict in one line: ``different: 1 file differs, 1 is only on the left; 9 identical``."""
+def headline(diff: Diff, *, right: str = "the right") -> str:
+    """The verdict in one line: ``different: 1 file differs, 1 is only on the right; 9 identical``.
+
+    Args:
+        diff: The comparison.
+        right: What the right side is called.
+    """
     counts = diff.counts
     parts = [
         _plural(counts.different, "file differs", "files differ"),
-        _plural(counts.left_only, "is missing on the right", "are missing on the right"),
-        _plural(counts.right_only, "is only on the right", "are only on the right"),
+        _plural(counts.left_only, f"is missing on {right}", f"are missing on {right}"),
+        _plural(counts.right_only, f"is only on {right}", f"are only on {right}"),
         _plural(counts.unverifiable, "cannot be decided", "cannot be decided"),
         _plural(counts.moved, "moved", "moved"),
         _plural(counts.equivalent, "is equivalent", "are equivalent"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from manifestd.model.change import Diff, FileDiff, Side
+from manifestd.model.run import Run
 from manifestd.reports.base import Report, ReportOptions
 from manifestd.reports.escape import shorten, visible
 from manifestd.reports.telling import (
@@ -23,8 +24,8 @@ from manifestd.reports.telling import (
     told,
     warnings,
 )
+from manifestd.reports.text_run import COLORS, paint, run_lines
 
-_COLORS: Final = {"pass": "32", "fail": "31", "unknown": "33", "error": "31"}
 _DETAILS: Final = 5
 _WARNINGS: Final = 20
 _ROWS: Final = 5000
@@ -33,7 +34,7 @@ _SENTENCE: Final = 240
 
 
 class TextReport(Report):
-    """What ``manifestd diff`` prints when nothing else is asked for. Identical files are counted."""
+    """What ``manifestd diff`` and ``run`` print when nothing else is asked for. Identical files are counted."""
 
     name: ClassVar[str] = "text"
     media_type: ClassVar[str] = "text/plain"
@@ -42,10 +43,14 @@ class TextReport(Report):
         """The diff for people; names are escaped, colours only where they are wanted."""
         return "\n".join(_lines(diff, options)) + "\n"
 
+    def run(self, run: Run, options: ReportOptions) -> str:
+        """The run for people: what needs somebody first, passing models a line each."""
+        return "\n".join(run_lines(run, options)) + "\n"
+
 
 def _lines(diff: Diff, options: ReportOptions) -> Iterator[str]:
     verdict = f"{RESULTS[diff.result]}  {visible(headline(diff))}"
-    yield _paint(verdict, f"1;{_COLORS[diff.result]}", options)
+    yield paint(verdict, f"1;{COLORS[diff.result]}", options)
     yield ""
     yield from _side("left ", diff.left)
     yield from _side("right", diff.right)
@@ -82,7 +87,7 @@ def _table(files: list[FileDiff], diff: Diff, options: ReportOptions) -> Iterato
     widths = [max(map(len, column)) for column in zip(header, *rows[:_ROWS], strict=True)]
     yield _row(header, widths) + "FILE"
     for file, row in zip(files[:_ROWS], rows, strict=False):
-        yield _paint(_row(row, widths), _COLORS[results[file.path]], options) + visible(file.path)
+        yield paint(_row(row, widths), COLORS[results[file.path]], options) + visible(file.path)
         yield from (f"    {_plain(line)}" for line in _story(file))
     if len(files) > _ROWS:
         yield f"and {len(files) - _ROWS} more files; --format json lists them all"
@@ -101,7 +106,3 @@ def _row(cells: tuple[str, ...], widths: list[int]) -> str:
 
 def _plain(text: str) -> str:
     return shorten(visible(text), _LINE)
-
-
-def _paint(text: str, code: str, options: ReportOptions) -> str:
-    return f"\x1b[{code}m{text}\x1b[0m" if options.color else text

@@ -1,0 +1,117 @@
+"""A run for a pull request or a job summary: a table of models, then what each needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from manifestd.model.run import Run, RunModel
+from manifestd.reports.base import ReportOptions
+from manifestd.reports.escape import markdown, markdown_name
+from manifestd.reports.run_telling import (
+    Item,
+    items,
+    model_line,
+    next_steps,
+    of_model,
+    problem_lines,
+    result_of,
+    run_facts,
+    run_headline,
+    side_line,
+    unverified,
+)
+from manifestd.reports.telling import RESULTS, WORDS, based
+
+MARKS: Final = {"pass": "✅", "fail": "❌", "unknown": "❔", "error": "❌"}
+_ITEMS: Final = 50
+_STEP: Final = 1000
+_WORDS: Final = {str(verdict): word for verdict, word in WORDS.items()}
+
+
+def run_text(run: Run, options: ReportOptions, budget: int) -> str:
+    """The text, at most ``budget`` bytes; models that pass are left out first, all are counted."""
+    result = result_of(run)
+    head = [
+        f"### {MARKS[result]} {RESULTS[result]}: {markdown(run_headline(run))}",
+        "",
+        markdown(run_facts(run)),
+        *(f"\nNote: {markdown(note)}" for note in run.notes),
+        "",
+    ]
+    table = ["| result | model | what |", "|---|---|---|"]
+    models = of_model(run, failing_only=options.changes_only)
+    budget -= length([*head, *table]) + 300
+    rows = [_row(model) for model in models]
+    shown = fitting(rows, budget // 2)
+    budget -= length(rows[:shown])
+    parts = ["\n".join(_details(model)) for model in models if _worth(model)]
+    kept = fitting(parts, budget)
+    tail = []
+    if shown < len(rows):
+        tail.append(f"{len(rows) - shown} more models are not in the table.")
+    if kept < len(parts):
+        tail.append(f"The details of {len(parts) - kept} more models are left out.")
+    if tail:
+        tail.append("The JSON report has everything.")
+    if not rows:
+        table = []
+    lines = [*head, *table, *rows[:shown], *parts[:kept], *([""] if tail else []), *tail]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def length(lines: list[str]) -> int:
+    """Bytes of these lines with their ends."""
+    return sum(len(line.encode()) + 1 for line in lines)
+
+
+def fitting(texts: list[str], budget: int) -> int:
+    """How many of the first texts fit into so many bytes."""
+    for number, text in enumerate(texts):
+        budget -= len(text.encode()) + 1
+        if budget < 0:
+            return number
+    return len(texts)
+
+
+def _worth(model: RunModel) -> bool:
+    return model.result != "pass" or bool(unverified(model)) or any(True for _ in items(model))
+
+
+def _row(model: RunModel) -> str:
+    mark = f"{MARKS[model.result]} {model.result}"
+    return f"| {mark} | {markdown_name(model.name)} | {markdown(model_line(model))} |"
+
+
+def _details(model: RunModel) -> Iterator[str]:
+    yield ""
+    yield f"<details><summary>{MARKS[model.result]} {markdown(model.name)}</summary>"
+    yield ""
+    for name, side in model.sides.items():
+        taken = f", taken {markdown(side.captured_at[:19])}Z" if side.captured_at else ""
+        yield f"- {markdown(name)}: {markdown_name(side_line(side))}{taken}"
+        yield from (f"  - problem: {markdown(line)}" for line in problem_lines(side, 3))
+    yield from (f"- **next:** {markdown(step, _STEP)}" for step in next_steps(model))
+    yield from (f"- not verified: {markdown(text)}" for text in unverified(model))
+    yield from (f"- note: {markdown(note)}" for note in model.notes)
+    found = list(items(model))
+    if found:
+        yield ""
+        yield "| result | side | file | what | known by |"
+        yield "|---|---|---|---|---|"
+        yield from map(_item, found[:_ITEMS])
+        if len(found) > _ITEMS:
+            yield ""
+            yield f"and {len(found) - _ITEMS} more"
+    yield ""
+    yield "</details>"
+
+
+def _item(item: Item) -> str:
+    path = markdown_name(item.path) if item.path is not None else ""
+    known = markdown(based(item.file)) if item.file is not None else ""
+    word = _WORDS.get(item.rule, item.rule)
+    return (
+        f"| {item.result} | {markdown(item.side)} | {path} "
+        f"| {markdown(word)}: {markdown(item.what)} | {known} |"
+    )

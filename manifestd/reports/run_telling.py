@@ -1,0 +1,322 @@
+"""What a run says in words: the headline, what each model has, what to do, what was not verified.
+
+Texts from here are not escaped yet: each report escapes them for its medium.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Final, Literal, NamedTuple
+
+from manifestd.display import size_text
+from manifestd.model.change import Diff, FileDiff, Result, Side
+from manifestd.model.failure import Failure
+from manifestd.model.run import RESULTS, Run, RunFinding, RunModel, RunSide
+from manifestd.reports.escape import shorten
+from manifestd.reports.telling import headline, outcomes, placed, signed, told, warnings
+
+Kind = Literal["side", "model", "demand", "file", "policy", "warning"]
+
+_FEW: Final = 3
+_POINTERS: Final = 3
+
+
+class Item(NamedTuple):
+    """One thing a run has to say of a model, in whatever form a report shows it.
+
+    Attributes:
+        kind: ``side`` and ``model`` are errors, ``demand`` is about a whole comparison,
+            ``warning`` only tells.
+        result: Its part in the model's result.
+        side: The side it is about; empty for the whole model.
+        path: The file, or None.
+        rule: Verdict, error code or the policy's key.
+        what: One sentence.
+        hint: One action, if there is one.
+        file: The file's diff, for ``file``.
+    """
+
+    kind: Kind
+    result: Result
+    side: str
+    path: str | None
+    rule: str
+    what: str
+    hint: str | None = None
+    file: FileDiff | None = None
+
+
+def result_of(run: Run) -> Result:
+    """The worst result of its models; ``pass`` of a run that judged none."""
+    counts = run.counts
+    there = {
+        "fail": counts.fail, "error": counts.error, "unknown": counts.unknown, "pass": counts.passed,
+    }  # fmt: skip
+    return next((result for result in RESULTS if there[result]), "pass")
+
+
+def run_headline(run: Run) -> str:
+    """``17 of 20 models passed; 1 failed, 2 could not be judged``."""
+    counts = run.counts
+    total = counts.passed + counts.fail + counts.unknown + counts.error
+    parts = [
+        _plural(counts.fail, "failed", "failed"),
+        _plural(counts.error, "could not be judged", "could not be judged"),
+        _plural(counts.unknown, "is undecided", "are undecided"),
+    ]
+    said = ", ".join(part for part in parts if part)
+    models = "model" if total == 1 else "models"
+    head = f"{counts.passed} of {total} {models} passed"
+    if total == 1:
+        head = "the model passed" if counts.passed else "the model did not pass"
+    if not total:
+        head = "no model was judged"
+    return head + (f"; {said}" if said else "") + ("; INTERRUPTED" if run.interrupted else "")
+
+
+def run_facts(run: Run) -> str:
+    """When, how long and what it cost, in one line."""
+    parts = [
+        f"run {run.run_id}",
+        f"started {run.started_at[:19]}Z",
+        f"{run.seconds:.1f} s",
+    ]
+    if run.offline:
+        parts.append("offline: nothing was read, stored snapshots were compared")
+    else:
+        parts.append(f"read {size_text(run.bytes_read)}, reused {size_text(run.bytes_reused)}")
+        parts.append(f"{run.requests} requests")
+    return ", ".join(parts)
+
+
+def model_line(model: RunModel) -> str:
+    """One model in one line: what failed first, else what was found equal."""
+    parts = [f"{item.side}: {item.what}" if item.side else item.what for item in _errors(model)]
+    several = len(model.compared) > 1
+    for side, diff in zip(model.compared, model.diffs, strict=False):
+        line = headline(diff, right=side)
+        parts.append(f"{side} {line}" if several else line)
+        parts += [item.what for item in _demands(side, diff)]
+    broken = [finding for finding in model.policy if fails(finding)]
+    if broken:
+        first = broken[0]
+        where = f" ({first.path})" if first.path is not None else ""
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        parts.append(f"policy {first.rule}: {first.what}{where}{more}")
+    return "; ".join(dict.fromkeys(parts)) or "nothing was compared"
+
+
+def items(model: RunModel) -> Iterator[Item]:
+    """Everything that is not plainly fine, errors first, files in path order."""
+    yield from _errors(model)
+    for side, diff in zip(model.compared, model.diffs, strict=False):
+        yield from _demands(side, diff)
+    yield from sorted(map(_of_policy, model.policy), key=lambda item: item.result != "fail")
+    for side, diff in zip(model.compared, model.diffs, strict=False):
+        results = outcomes(diff)
+        for file in diff.files:
+            if file.verdict != "identical":
+                yield _of_file(side, file, results[file.path])
+        for path, sentence in warnings(diff):
+            yield Item("warning", "pass", side, path, "warning", sentence)
+
+
+def fails(finding: RunFinding) -> bool:
+    """Whether the policy's objection counts: an error that nobody waived."""
+    return finding.severity == "error" and finding.waived is None
+
+
+def next_steps(model: RunModel) -> list[str]:
+    """What to do, most urgent first, each once: what to copy, what to look at, what to run."""
+    steps = [_step(failure) for failure in _failures(model)]
+    for side, diff in zip(model.compared, model.diffs, strict=False):
+        steps += _of_diff(side, diff)
+    steps += [finding.hint for finding in model.policy if fails(finding) and finding.hint]
+    found = [step for step in dict.fromkeys(steps) if step]
+    if model.result != "pass":
+        found.append(f"check again: manifestd run --only {shlex.quote(model.name)}")
+    return found
+
+
+def unverified(model: RunModel) -> list[str]:
+    """What this result does not rest on: bytes nobody read, sides out of reach, signatures."""
+    said: list[str] = []
+    for name, side in model.sides.items():
+        if side.snapshot is None:
+            said.append(f"{name}: no snapshot, so nothing on it was looked at")
+            continue
+        said += [f"{name}: {text}" for text in _grades(side)]
+        open_problems = sum(problem.severity == "error" for problem in side.problems)
+        if not side.complete:
+            said.append(f"{name}: the snapshot is incomplete" + _because(open_problems))
+    for name, diff in zip(model.compared, model.diffs, strict=False):
+        count = diff.counts.unverifiable
+        if count:
+            said.append(f"{name}: {_files(count)} could not be compared")
+        for label, part in ((model.reference, diff.left), (name, diff.right)):
+            if part.signature != "verified":
+                said.append(f"{label}: the snapshot is {signed(part).lower()}")
+    missing = [name for name in model.sides if name not in {model.reference, *model.compared}]
+    said += [f"{name}: not compared with {model.reference}" for name in missing]
+    return list(dict.fromkeys(said))
+
+
+def side_line(side: RunSide) -> str:
+    """Where a side is and what its snapshot holds, in one line."""
+    if side.snapshot is None:
+        return side.reference
+    revision = f"@{side.revision[:12]}" if side.revision else ""
+    return f"{side.reference}{revision}, {_files(side.files)}, {size_text(side.bytes)}"
+
+
+def of_model(run: Run, *, failing_only: bool = False) -> list[RunModel]:
+    """The run's models, worst result first, else in the order of the configuration."""
+    order = {result: place for place, result in enumerate(RESULTS)}
+    models = [model for model in run.models if not failing_only or model.result != "pass"]
+    return sorted(models, key=lambda model: order[model.result])
+
+
+def _errors(model: RunModel) -> Iterator[Item]:
+    seen: set[tuple[str, str]] = set()
+    for name, side in model.sides.items():
+        if side.error is not None:
+            error = side.error
+            seen.add((error.code, error.what))
+            yield Item("side", "error", name, None, error.code, error.what, error.hint)
+    error_ = model.error
+    if error_ is not None and (error_.code, error_.what) not in seen:
+        yield Item("model", "error", "", None, error_.code, error_.what, error_.hint)
+
+
+def _failures(model: RunModel) -> Iterator[Failure]:
+    for side in model.sides.values():
+        if side.error is not None:
+            yield side.error
+    if model.error is not None:
+        yield model.error
+
+
+def _demands(side: str, diff: Diff) -> Iterator[Item]:
+    for finding in diff.findings:
+        result = finding.get("result")
+        if finding.get("path") is None and result in {"fail", "unknown"}:
+            hint = finding.get("hint")
+            yield Item(
+                "demand", "fail" if result == "fail" else "unknown", side, None,
+                str(finding.get("rule")), str(finding.get("what")),
+                hint if isinstance(hint, str) else None,
+            )  # fmt: skip
+
+
+def _of_policy(finding: RunFinding) -> Item:
+    what = finding.what
+    if finding.waived is not None:
+        note = finding.waived
+        what += (
+            f" (waived by {note.get('owner')} until {note.get('expires')}: {note.get('reason')})"
+        )
+    elif finding.severity == "warning":
+        what += " (warning)"
+    result: Result = "fail" if fails(finding) else "pass"
+    return Item("policy", result, finding.side, finding.path, finding.rule, what, finding.hint)
+
+
+def _of_file(side: str, file: FileDiff, result: str) -> Item:
+    known: Result = "fail" if result == "fail" else "unknown" if result == "unknown" else "pass"
+    what = told(file)
+    if file.verdict in {"leftOnly", "rightOnly"} and (there := file.left or file.right):
+        where = f"missing on {side}" if file.verdict == "leftOnly" else f"only on {side}"
+        what = f"{where} ({size_text(there.size)})"
+    return Item("file", known, side, file.path, file.verdict, what, file.hint, file)
+
+
+def _step(failure: Failure) -> str:
+    return failure.hint or ""
+
+
+def _of_diff(side: str, diff: Diff) -> Iterator[str]:
+    """Steps for one comparison; the reference is right by definition, so the other is mended."""
+    results = outcomes(diff)
+    wrong = [file for file in diff.files if results[file.path] != "pass"]
+    here, there = placed(diff.left), diff.right.source
+    for file in [file for file in wrong if file.verdict == "different"][:_POINTERS]:
+        places = [change.at for change in file.changes if change.at.startswith(("/", "line"))]
+        if places:
+            yield f"look at {', '.join(places[:_FEW])} in {file.path}"
+    again = [file.path for file in wrong if file.verdict in {"different", "leftOnly"}]
+    if again:
+        yield f"copy {_names(again)} again from {here} to {there}"
+    extra = [file.path for file in wrong if file.verdict == "rightOnly"]
+    if extra:
+        yield f"remove {_names(extra)} from {there}, or find out who put it there"
+    for file in [file for file in wrong if file.verdict == "moved"][:_POINTERS]:
+        yield (
+            f"rename {file.path} back to {file.moved_from} on {side}, or say in manifestd.toml "
+            f"that it may move: paths = [[{_toml(file.moved_from or '')}, {_toml(file.path)}]]"
+        )
+    for name, part in (("reference", diff.left), (side, diff.right)):
+        if any(item.rule == "signature" for item in _demands(side, diff)):
+            yield from _signing(name, part)
+    unsure = [file for file in wrong if file.verdict == "unverifiable"]
+    yield from list(dict.fromkeys(file.hint for file in unsure if file.hint))[:_FEW]
+
+
+def _signing(name: str, part: Side) -> Iterator[str]:
+    if part.signature == "unsigned":
+        yield f"sign what is taken of {name}: set key in [signing] of manifestd.toml, snapshot again"
+    elif part.signature == "untrusted":
+        yield f"look at the key that signed {name}: manifestd verify {part.snapshot[:19]}"
+    elif part.signature == "invalid":
+        yield f"find out who changed the signature of {name}: manifestd verify {part.snapshot[:19]}"
+
+
+def _grades(side: RunSide) -> Iterator[str]:
+    counts = side.evidence
+    if counts is None:
+        return
+    if counts.declared:
+        yield f"{_files(counts.declared)} known only by what the source's listing declares"
+    if counts.stored:
+        yield f"{_files(counts.stored)} known by a checksum that the store keeps, not read"
+    if counts.none:
+        yield f"{_files(counts.none)} without a known sha256"
+
+
+def _because(problems: int) -> str:
+    return f" ({_plural(problems, 'problem', 'problems')})" if problems else ""
+
+
+def problem_lines(side: RunSide, limit: int) -> list[str]:
+    """A side's problems in words, alike ones counted, at most ``limit`` lines."""
+    shown = [
+        f"{problem.path}: {problem.what}" if problem.path is not None else problem.what
+        for problem in side.problems
+        if problem.severity != "note"
+    ]
+    lines = [text + (f" ({count} times)" if count > 1 else "") for text, count in _count(shown)]
+    more = len(lines) - limit
+    return [*lines[:limit], *([f"and {more} more problems"] if more > 0 else [])]
+
+
+def _count(texts: Iterable[str]) -> list[tuple[str, int]]:
+    return list(Counter(texts).items())
+
+
+def _files(count: int) -> str:
+    return f"{count} file" if count == 1 else f"{count} files"
+
+
+def _names(paths: list[str]) -> str:
+    shown = ", ".join(shorten(path, 120) for path in paths[:_FEW])
+    more = len(paths) - _FEW
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _toml(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _plural(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}" if count else ""

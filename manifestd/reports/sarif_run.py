@@ -1,0 +1,118 @@
+"""A run as one SARIF run: a result for each file, finding and side that is not plainly fine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from manifestd import canonical
+from manifestd._version import __version__
+from manifestd.model.run import Run, RunModel
+from manifestd.reports.escape import uri, visible
+from manifestd.reports.run_telling import Item, items, next_steps, run_headline, unverified
+from manifestd.reports.telling import based
+
+_LEVELS: Final = {"fail": "error", "error": "error", "unknown": "warning", "pass": "note"}
+_POLICY: Final = "policy/"
+_MORE_RULES: Final = {
+    "side": "A side could not be snapshotted.",
+    "model": "The model could not be judged.",
+    "warning": "Something in the files that a reader warns of.",
+}
+
+
+def run_of(run: Run, known: Mapping[str, str]) -> dict[str, Any]:
+    """The SARIF run object.
+
+    Args:
+        run: What to show.
+        known: The rules of single comparisons, id -> sentence.
+    """
+    rules = {**known, **_MORE_RULES}
+    for name in sorted({finding.rule for model in run.models for finding in model.policy}):
+        rules[_POLICY + name] = f"The policy's rule {visible(name)} objects."
+    numbers = {name: number for number, name in enumerate(rules)}
+    driver = {
+        "name": "manifestd",
+        "version": __version__,
+        "rules": [
+            {"id": name, "shortDescription": {"text": text}, "name": name}
+            for name, text in rules.items()
+        ],
+    }
+    invocation: dict[str, Any] = {
+        "executionSuccessful": not run.interrupted,
+        "startTimeUtc": run.started_at,
+        "endTimeUtc": run.finished_at,
+        "exitCode": run.exit_code,
+    }
+    return {
+        "tool": {"driver": driver},
+        "automationDetails": {"id": f"manifestd-run/{uri(run.run_id)}"},
+        "invocations": [invocation],
+        "columnKind": "unicodeCodePoints",
+        "properties": {
+            "summary": run_headline(run),
+            "notes": [visible(note) for note in run.notes],
+            "models": [_summary(model) for model in run.models],
+        },
+        "results": [_result(item, model, numbers) for model, item in _all(run)],
+    }
+
+
+def _all(run: Run) -> Iterator[tuple[RunModel, Item]]:
+    return ((model, item) for model in run.models for item in items(model))
+
+
+def _summary(model: RunModel) -> dict[str, Any]:
+    return {
+        "name": visible(model.name),
+        "result": model.result,
+        "verdict": model.verdict,
+        "sides": {
+            visible(name): {"reference": visible(side.reference), "snapshot": side.snapshot}
+            for name, side in model.sides.items()
+        },
+        "next": [visible(step) for step in next_steps(model)],
+        "unverified": [visible(text) for text in unverified(model)],
+    }
+
+
+def _result(item: Item, model: RunModel, numbers: Mapping[str, int]) -> dict[str, Any]:
+    rule = _rule(item, numbers)
+    place = model.name if item.path is None else f"{model.name}/{item.path}"
+    name = f"{item.path}: " if item.path is not None else ""
+    side = f"{item.side}: " if item.side else ""
+    text = f"{model.name}: {side}{name}{item.what}" + (f". {item.hint}" if item.hint else "")
+    result: dict[str, Any] = {
+        "ruleId": rule,
+        "ruleIndex": numbers[rule],
+        "level": "warning" if item.kind == "warning" else _LEVELS[item.result],
+        "message": {"text": visible(text)},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri(place)}}}],
+        "partialFingerprints": {"manifestdRun/v1": canonical.digest_of(_identity(item, model))[7:]},
+        "properties": {"model": visible(model.name), "side": visible(item.side)},
+    }
+    if item.file is not None:
+        file = item.file
+        result["properties"] |= {
+            "impact": file.impact, "role": file.role, "knownBy": visible(based(file)),
+        }  # fmt: skip
+    if item.kind == "policy" and item.result == "pass" and "(waived by" in item.what:
+        result["suppressions"] = [{"kind": "external", "status": "accepted"}]
+    return result
+
+
+def _rule(item: Item, numbers: Mapping[str, int]) -> str:
+    if item.kind in _MORE_RULES:
+        return item.kind
+    rule = _POLICY + item.rule if item.kind == "policy" else item.rule
+    return rule if rule in numbers else "finding"
+
+
+def _identity(item: Item, model: RunModel) -> list[str]:
+    parts = [model.name, item.kind, item.side, item.rule, item.path or ""]
+    if item.file is not None:
+        sides = (item.file.left, item.file.right)
+        parts += [side.digests.get("sha256", "") if side else "" for side in sides]
+    return parts if item.kind != "warning" else [*parts, item.what]

@@ -1,0 +1,102 @@
+"""A run for a terminal: the headline, then each model, those that need somebody first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from manifestd.model.run import Run, RunModel
+from manifestd.reports.base import ReportOptions
+from manifestd.reports.escape import shorten, visible
+from manifestd.reports.run_telling import (
+    Item,
+    items,
+    model_line,
+    next_steps,
+    of_model,
+    problem_lines,
+    result_of,
+    run_facts,
+    run_headline,
+    side_line,
+    unverified,
+)
+from manifestd.reports.telling import RESULTS, WORDS, based
+
+COLORS: Final = {"pass": "32", "fail": "31", "unknown": "33", "error": "31"}
+_ITEMS: Final = 20
+_PROBLEMS: Final = 3
+_LINE: Final = 400
+_WORDS: Final = {str(verdict): word for verdict, word in WORDS.items()}
+
+
+def run_lines(run: Run, options: ReportOptions) -> Iterator[str]:
+    """The lines of the report, without ends."""
+    result = result_of(run)
+    yield paint(f"{RESULTS[result]}  {run_headline(run)}", f"1;{COLORS[result]}", options)
+    yield f"  {_plain(run_facts(run))}"
+    for note in run.notes:
+        yield f"Note: {_plain(note)}"
+    models = of_model(run, failing_only=options.changes_only)
+    for model in models:
+        if model.result != "pass":
+            yield ""
+            yield from _model(model, options)
+    passing = [model for model in models if model.result == "pass"]
+    if passing:
+        yield ""
+    for model in passing:
+        yield from _passing(model, options)
+
+
+def paint(text: str, code: str, options: ReportOptions) -> str:
+    """The text in a colour, where colours are wanted."""
+    return f"\x1b[{code}m{text}\x1b[0m" if options.color else text
+
+
+def _model(model: RunModel, options: ReportOptions) -> Iterator[str]:
+    word = paint(f"{RESULTS[model.result]:<7}", f"1;{COLORS[model.result]}", options)
+    yield f"{word} {visible(model.name)}"
+    yield f"  {_plain(model_line(model))}"
+    for name, side in model.sides.items():
+        yield f"  {visible(name)}: {_plain(side_line(side))}"
+        yield from (f"    problem: {_plain(line)}" for line in problem_lines(side, _PROBLEMS))
+    rows = [item for item in items(model) if item.kind != "side"]
+    yield from (f"  {_item(item, model)}" for item in rows[:_ITEMS])
+    if len(rows) > _ITEMS:
+        yield f"  and {len(rows) - _ITEMS} more; --format json has them all"
+    yield from (f"  next: {_plain(step)}" for step in next_steps(model))
+    yield from (f"  not verified: {_plain(text)}" for text in unverified(model))
+    yield from (f"  note: {_plain(note)}" for note in model.notes)
+
+
+def _passing(model: RunModel, options: ReportOptions) -> Iterator[str]:
+    """One line, so that a thousand of them can be read; what it rests on stands at its end."""
+    word = paint(f"{RESULTS['pass']:<7}", COLORS["pass"], options)
+    rest = f" [not verified: {'; '.join(unverified(model))}]" if unverified(model) else ""
+    yield f"{word} {visible(model.name)}  {_plain(model_line(model) + rest)}"
+    yield from (f"        {_item(item, model)}" for item in list(items(model))[:_ITEMS])
+    yield from (f"        note: {_plain(note)}" for note in model.notes)
+
+
+def _item(item: Item, model: RunModel) -> str:
+    """One line: side, file, verdict, why, and what that is known by."""
+    where = f"{item.side} " if item.side and len(model.compared) > 1 else ""
+    if item.file is not None:
+        known = f" [{based(item.file)}]" if based(item.file) else ""
+        told_already = item.rule in {"leftOnly", "rightOnly", "moved"}
+        what = item.what if told_already else f"{_words(item)}: {item.what}"
+        return f"{visible(where)}{visible(item.path or '')}: {_plain(what + known)}"
+    kind = {"policy": f"policy {item.rule}", "warning": "warning"}.get(item.kind, item.rule)
+    if item.kind in {"policy", "demand"} and item.side:
+        where = f"{item.side} "
+    name = f"{visible(item.path)}: " if item.path is not None else ""
+    return f"{visible(where)}{visible(kind)}: {name}{_plain(item.what)}"
+
+
+def _words(item: Item) -> str:
+    return _WORDS.get(item.rule, item.rule)
+
+
+def _plain(text: str) -> str:
+    return shorten(visible(text), _LINE)

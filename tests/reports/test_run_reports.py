@@ -1,0 +1,276 @@
+"""Every report of a run names every model, file and reason, and hostile names stay names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import jsonschema
+import pytest
+from junitparser import Error, Failure, JUnitXml, Skipped
+
+from manifestd.model.run import Run
+from manifestd.reports import REPORTS
+from manifestd.reports.base import ReportOptions
+from manifestd.reports.escape import visible
+from manifestd.reports.markdown import MAX_BYTES
+from manifestd.reports.run_telling import items, next_steps, run_headline, unverified
+from tests.contracts.report_suite import HOSTILE, files_of_every_verdict
+from tests.reports.run_making import (
+    drifted,
+    every_end,
+    gated,
+    hostile_run,
+    objected,
+    passing,
+    run_of,
+    undecided,
+    unsigned,
+)
+from tests.reports.test_html import ATTRIBUTES, TAGS, Page
+from tests.reports.test_sarif import SHAPE
+from tests.support.schemas import check_document
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+NAMES = REPORTS.names()
+
+
+def render(name: str, run: Run, *, changes_only: bool = False, color: bool = False) -> str:
+    options = ReportOptions(changes_only=changes_only, color=color)
+    return REPORTS.load(name)().run(run, options)
+
+
+def plain(text: str) -> str:
+    """Without the references and backslashes that Markdown and XML need around marks."""
+    text = re.sub(r"&#(\d+);", lambda found: chr(int(found[1])), text)
+    return text.replace("\\", "").replace("&gt;", ">").replace("&quot;", '"')
+
+
+class TestEveryReport:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_it_names_every_model_and_every_file_that_is_not_identical(self, name: str) -> None:
+        text = render(name, every_end())
+        for model in every_end().models:
+            assert model.name in text
+        for file in files_of_every_verdict():
+            assert file.verdict == "identical" or file.path in text
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_it_says_why_each_of_them_does_not_pass(self, name: str) -> None:
+        text = plain(render(name, every_end()))
+        for reason in (
+            "the model is gated and this token has no access",
+            "the licence other is not allowed",
+            "only the size agrees; the left has sha256, the right md5",
+            "the right snapshot is not signed",
+            "float16",
+        ):
+            assert reason in text
+
+    @pytest.mark.parametrize("name", [name for name in NAMES if name not in {"json", "csv"}])
+    def test_it_says_what_to_do_and_what_was_not_verified(self, name: str) -> None:
+        text = plain(render(name, every_end()))
+        assert "ask for access on its page" in text
+        assert "copy config.json, gone.txt, weights.safetensors again" in text
+        assert "look at /torch_dtype" in text
+        assert "manifestd run --only acme/drift" in text
+        assert "hub: no snapshot, so nothing on it was looked at" in text
+        assert "mirror: 1 file without a known sha256" in text
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_it_ends_in_one_newline_and_is_the_same_every_time(self, name: str) -> None:
+        for run in (every_end(), run_of(), run_of(passing())):
+            text = render(name, run)
+            assert text.endswith("\n")
+            assert not text.endswith("\n\n")
+            assert text == render(name, run)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_changes_only_leaves_models_out_that_pass(self, name: str) -> None:
+        text = render(name, every_end(), changes_only=True)
+        if name != "sarif":
+            assert "acme/fine" not in text
+        assert "acme/gated" in text
+
+    @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE.keys())
+    @pytest.mark.parametrize("name", NAMES)
+    def test_nothing_in_a_name_acts_and_no_name_adds_lines(self, name: str, hostile: str) -> None:
+        text = render(name, hostile_run(hostile))
+        assert {char for char in text if not char.isprintable()} <= {"\n"}
+        assert text.count("\n") == render(name, hostile_run("plain")).count("\n")
+
+
+class TestText:
+    def test_what_needs_somebody_stands_before_what_passes(self) -> None:
+        lines = render("text", every_end()).splitlines()
+        heads = [line.split()[:2] for line in lines if line[:1].isupper() and "acme/" in line]
+        assert heads == [
+            ["FAIL", "acme/drift"], ["FAIL", "acme/policy"], ["FAIL", "acme/unsigned"],
+            ["ERROR", "acme/gated"], ["UNKNOWN", "acme/unsure"], ["PASS", "acme/fine"],
+        ]  # fmt: skip
+
+    def test_sides_are_called_by_their_names(self) -> None:
+        text = render("text", run_of(drifted()))
+        assert "gone.txt: missing on mirror (1 B)" in text
+        assert "new.py: only on mirror (1 B)" in text
+        assert "1 is missing on mirror, 1 is only on mirror" in text
+
+    def test_a_passing_model_takes_one_line_with_what_it_rests_on(self) -> None:
+        lines = render("text", run_of(passing())).splitlines()
+        [line] = [line for line in lines if "acme/fine" in line]
+        assert "10 files are identical" in line
+        assert "declares" in line
+
+    def test_colours_are_used_only_when_wanted(self) -> None:
+        assert "\x1b[" not in render("text", every_end())
+        assert "\x1b[1;31mFAIL" in render("text", every_end(), color=True)
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("run", "words"),
+        [
+            (run_of(), "no model was judged"),
+            (run_of(passing()), "the model passed"),
+            (run_of(gated()), "the model did not pass; 1 could not be judged"),
+            (run_of(passing(), passing("b")), "2 of 2 models passed"),
+            (
+                run_of(passing(), drifted(), undecided(), interrupted=True),
+                "1 of 3 models passed; 1 failed, 1 is undecided; INTERRUPTED",
+            ),
+        ],
+    )
+    def test_the_headline_counts_every_model(self, run: Run, words: str) -> None:
+        assert run_headline(run) == words
+
+    def test_a_command_to_copy_cannot_run_what_a_name_holds(self) -> None:
+        steps = next_steps(drifted("$(reboot)`x`"))
+        assert "check again: manifestd run --only '$(reboot)`x`'" in steps
+
+    def test_a_passing_model_has_nothing_to_do(self) -> None:
+        assert next_steps(passing()) == []
+
+    def test_an_unsigned_side_is_told_how_to_be_signed(self) -> None:
+        assert any("[signing]" in step and "mirror" in step for step in next_steps(unsigned()))
+        assert "mirror: the snapshot is not signed" in unverified(unsigned())
+
+    def test_what_is_waived_or_a_warning_passes_and_is_still_told(self) -> None:
+        told = [(item.rule, item.result, item.what) for item in items(objected())]
+        assert [(rule, result) for rule, result, _ in told] == [
+            ("licenses", "fail"), ("forbidden", "pass"), ("security", "pass"),
+        ]  # fmt: skip
+        assert "waived by alice until 2027-03-31" in told[1][2]
+
+    def test_an_error_of_a_side_is_told_once(self) -> None:
+        assert [item.kind for item in items(gated())] == ["side"]
+
+
+class TestMachines:
+    def test_json_is_the_run_document(self) -> None:
+        check_document("run", render("json", every_end()))
+
+    def test_a_junit_parser_finds_a_suite_for_each_model_and_a_case_for_each_file(self) -> None:
+        suites = {suite.name: suite for suite in JUnitXml.fromstring(
+            render("junit", every_end()).encode())}  # fmt: skip
+        assert list(suites) == [model.name for model in every_end().models]
+        kinds = {case.name: [type(r) for r in case.result] for case in suites["acme/drift"]}
+        assert kinds["config.json"] == kinds["gone.txt"] == [Failure]
+        assert kinds["unknown.bin"] == [Error]
+        assert kinds["README.md"] == kinds["(hub: snapshot)"] == []
+        assert kinds["(mirror: 7 identical files)"] == []
+        assert (suites["acme/drift"].failures, suites["acme/drift"].errors) == (5, 1)
+        gated_kinds = {case.name: [type(r) for r in case.result] for case in suites["acme/gated"]}
+        assert gated_kinds["(hub: access-denied)"] == [Error]
+        policy = {case.name: [type(r) for r in case.result] for case in suites["acme/policy"]}
+        assert policy["(mirror: licenses)"] == [Failure]
+        assert policy["(mirror: forbidden) a.pkl"] == [Skipped]
+
+    def test_junit_totals_are_the_sums_of_its_suites(self) -> None:
+        root = ET.fromstring(render("junit", every_end()))
+        for key in ("tests", "failures", "errors", "skipped"):
+            assert int(root.get(key, "")) == sum(int(suite.get(key, "")) for suite in root)
+        assert int(root.get("tests", "")) == len(list(root.iter("testcase")))
+
+    @pytest.mark.parametrize("run", [every_end(), run_of(), *map(hostile_run, HOSTILE.values())])
+    def test_sarif_fits_the_schema_and_its_indexes_agree(self, run: Run) -> None:
+        document = json.loads(render("sarif", run))
+        jsonschema.validate(document, SHAPE)
+        [found] = document["runs"]
+        rules = found["tool"]["driver"]["rules"]
+        assert len({rule["id"] for rule in rules}) == len(rules)
+        assert all(rules[r["ruleIndex"]]["id"] == r["ruleId"] for r in found["results"])
+
+    def test_sarif_tells_models_apart_and_suppresses_what_is_waived(self) -> None:
+        run = run_of(drifted("a/one"), drifted("b/two"), objected())
+        results = json.loads(render("sarif", run))["runs"][0]["results"]
+        prints = [str(result["partialFingerprints"]) for result in results]
+        assert len(set(prints)) == len(prints)
+        uris = [r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for r in results]
+        assert {"a/one/config.json", "b/two/config.json"} <= set(uris)
+        waived = [result for result in results if "suppressions" in result]
+        assert [result["ruleId"] for result in waived] == ["policy/forbidden"]
+
+    def test_csv_has_a_row_for_each_model_and_for_each_file(self) -> None:
+        rows = list(csv.DictReader(io.StringIO(render("csv", every_end()))))
+        models = [row["model"] for row in rows if row["kind"] == "model"]
+        assert models == [model.name for model in every_end().models]
+        [row] = [row for row in rows if row["path"] == "gone.txt"]
+        assert (row["verdict"], row["result"], row["what"]) == (
+            "leftOnly", "fail", "missing on mirror (1 B)",
+        )  # fmt: skip
+        assert all(None not in row and None not in row.values() for row in rows)
+
+
+class TestMarkdown:
+    def test_a_run_of_many_models_fits_into_one_comment_and_counts_what_it_leaves_out(self) -> None:
+        run = run_of(*(drifted(f"org/model-{n:04}") for n in range(1000)))
+        text = render("markdown", run)
+        assert MAX_BYTES // 2 < len(text.encode()) <= MAX_BYTES
+        assert re.search(r"\d+ more models are not in the table\.", text)
+        assert re.search(r"The details of \d+ more models are left out\.", text)
+        assert text.count("<details>") == text.count("</details>")
+
+
+class TestHtml:
+    @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE.keys())
+    def test_hostile_names_are_text(self, hostile: str) -> None:
+        page = Page(render("html", hostile_run(hostile)))
+        assert set(page.tags) <= TAGS
+        assert page.attributes <= ATTRIBUTES
+        assert visible(hostile) in page.texts
+
+    def test_nothing_is_fetched(self) -> None:
+        text = render("html", every_end())
+        assert not re.search(r"src=|href=|url\(|@import|<script|<link", text)
+        assert "default-src 'none'" in text
+
+    @pytest.mark.peer
+    @pytest.mark.slow
+    @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+    def test_chromium_shows_every_model_file_and_reason_and_runs_nothing(
+        self, tmp_path: Path
+    ) -> None:
+        assert CHROMIUM is not None
+        models = [*every_end().models, *hostile_run(HOSTILE["a script tag"]).models]
+        page = tmp_path / "run.html"
+        page.write_text(render("html", run_of(*models)), encoding="utf-8")
+        command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+        seen = subprocess.run(
+            [*command, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        ).stdout
+        for model in models[:-1]:
+            assert model.name in seen
+            assert all(item.path is None or item.path in seen for item in items(model))
+        assert "the licence other is not allowed" in seen
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;.json" in seen
+        assert "<script" not in seen
