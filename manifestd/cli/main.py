@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "log": ("manifestd.cli.history_log:log", "Show the history; checkpoints and proofs of it."),
     "history": ("manifestd.cli.history:history", "Write the release ledger."),
     "policy": ("manifestd.cli.policy:policy", "Hold stored snapshots against the policy."),
+    "lint": ("manifestd.cli.lint:lint", "Look for anomalies over the whole store."),
     "key": ("manifestd.cli.key:key", "Make and show signing keys."),
     "store": ("manifestd.cli.store:store", "Check, rebuild, back up and prune the store."),
 }

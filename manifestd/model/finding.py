@@ -17,8 +17,11 @@ Rule = Literal[
 
 Severity = Literal["error", "warning"]
 
+LintRule = Literal["one-digest-two-models", "shards", "not-mirrored", "twins", "incomplete"]
+
 SCHEMA_POLICY: Final = "manifestd.policy/v1"
 SCHEMA_POLICY_REPORT: Final = "manifestd.policy-report/v1"
+SCHEMA_LINT: Final = "manifestd.lint/v1"
 
 Line = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -113,3 +116,38 @@ class PolicyReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         if any(not verdict.passes for verdict in self.verdicts):
             codes.add(1)
         return next((code for code in (4, 1, 3) if code in codes), max(codes, default=0))
+
+
+class LintFinding(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One anomaly in the store as a whole.
+
+    Attributes:
+        rule: What kind.
+        what: One line for people.
+        hint: One action, if there is one.
+        snapshot: The snapshot it was seen in, where it is about one.
+        source: The place it is about, where it is about one.
+        path: The file, where it is about one.
+        facts: The values as data.
+    """
+
+    rule: LintRule
+    what: Line
+    hint: str | None = None
+    snapshot: HexDigest | None = None
+    source: str | None = None
+    path: str | None = None
+    facts: dict[str, Any] = {}
+
+
+class LintReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What ``lint --format json`` prints.
+
+    Attributes:
+        snapshots: How many were looked at: the latest of each place, or all.
+        findings: In the order of the rules, then of the places.
+    """
+
+    schema: Literal["manifestd.lint/v1"] = SCHEMA_LINT
+    snapshots: int
+    findings: list[LintFinding]

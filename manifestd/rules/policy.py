@@ -185,7 +185,8 @@ class _Evaluation:
                     rule="min_evidence",
                     path=file.path,
                     what=f"its sha256 is {how}; the policy asks for {minimum}",
-                    hint="take the snapshot again with --read all",
+                    hint="take the snapshot again with --read all"
+                    + (" --fresh" if file.grade == "reused" else ""),
                     facts={"evidence": file.grade},
                 )
             )
