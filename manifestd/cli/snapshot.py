@@ -55,6 +55,11 @@ _PARSERS: dict[str, Any] = {"hf": parse_hub, "s3": parse_s3, "dir": parse_direct
 @click.option(
     "--inventory", metavar="MANIFEST", help="S3: an Inventory manifest.json instead of listing."
 )
+@click.option("--anonymous", is_flag=True, help="S3: do not sign requests (public buckets).")
+@click.option(
+    "--s3-option", multiple=True, metavar="KEY=VALUE",
+    help="S3: heads=auto|always|never, addressingStyle=auto|path|virtual, etagIsMd5=true.",
+)  # fmt: skip
 @click.option(
     "--explain", is_flag=True, help="S3: say what evidence there is and what better would cost."
 )
@@ -93,13 +98,18 @@ def _request(context: Context, kind: str, reference: str, options: dict[str, Any
 
     defaults = context.config.defaults
     extra = {
+        "anonymous": options["anonymous"],
         "requesterPays": options["request_payer"],
         "checksums": list(options["checksums"]),
         "inventory": options["inventory"],
+        **_s3_options(options["s3_option"]),
     }
     set_options = {key: value for key, value in extra.items() if value}
     if kind != "s3" and (set_options or options["explain"]):
-        raise UsageError("--request-payer, --checksums, --inventory and --explain are for s3 only")
+        raise UsageError(
+            "--request-payer, --checksums, --inventory, --anonymous, --s3-option and --explain "
+            "are for s3 only"
+        )
     return SnapshotRequest(
         reference=_parse(kind, reference),
         read=options["read"] or defaults.read,
@@ -124,6 +134,19 @@ def _parse(kind: str, text: str) -> Reference:
         )
     parsed: Reference = _PARSERS[kind](text)
     return parsed
+
+
+def _s3_options(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """``KEY=VALUE`` pairs; the source checks names and values."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or key == "read":
+            raise UsageError(
+                f"not an S3 option: {pair!r}", hint="write --s3-option heads=always, for instance"
+            )
+        found[key] = {"true": True, "false": False}.get(value, value)
+    return found
 
 
 def _share(text: str | None) -> float:
@@ -175,11 +198,14 @@ def _say_problem(problem: Problem) -> None:
 
 
 def _explain(request: Any, form: str) -> int:
+    from manifestd.cli.explanation import explanation_text
     from manifestd.workflows.explain_evidence import explain_place
 
-    advice = explain_place(request)
+    found = explain_place(request)
     if form == "json":
-        emit_json(advice)
+        emit_json(found)
         return 0
-    emit(advice.text())
+    emit(explanation_text(found))
+    for problem in found.problems:
+        _say_problem(problem)
     return 0

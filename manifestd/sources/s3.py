@@ -15,12 +15,13 @@ from typing import Any, ClassVar, Final
 from manifestd.errors import EmptySourceError, ManifestdError, TransientError
 from manifestd.model.content import RandomAccess, Stream
 from manifestd.model.entry import Entry, Problem
+from manifestd.model.explanation import Explanation
 from manifestd.model.reference import S3Reference
 from manifestd.sources.base import Resolved, Source, SourceSettings
 from manifestd.sources.s3_client import HEAD_THREADS, Connection
 from manifestd.sources.s3_errors import FAULTS, denied, final, shown, status_of, translate
 from manifestd.sources.s3_evidence import Ladder
-from manifestd.sources.s3_explain import Explanation, explain
+from manifestd.sources.s3_explain import explain
 from manifestd.sources.s3_inventory import Inventory
 from manifestd.sources.s3_listing import Listed, list_objects, list_versions, neighbours
 from manifestd.sources.s3_notes import Notes

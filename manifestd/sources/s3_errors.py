@@ -18,6 +18,7 @@ from manifestd.errors import (
     ChangedError,
     ConfigError,
     ManifestdError,
+    MismatchError,
     RateLimitedError,
     SourceNotFoundError,
     TransientError,
@@ -268,7 +269,7 @@ def _retry_after(error: boto.ClientError) -> float | None:
 def _unanswered(error: Exception, place: str) -> ManifestdError:
     text = redact(str(error))[:300]
     if isinstance(error, boto.FlexibleChecksumError):
-        return ChangedError(
+        return MismatchError(
             f"{place} is corrupt: its bytes do not have the checksum that was sent with them",
             why=text,
             hint="read it again; if that fails too, the stored object is damaged",

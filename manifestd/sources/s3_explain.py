@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Iterable
 from typing import Final
 
-import msgspec
-
 from manifestd.model.digest import STRONG
 from manifestd.model.entry import Entry
+from manifestd.model.evidence import Grade
+from manifestd.model.explanation import Advice, Explanation, Standing
 
 # Strongest first (the ladder): what is known, and what it can say.
 _LADDER: Final[tuple[tuple[str, str], ...]] = (
@@ -25,59 +25,46 @@ _LADDER: Final[tuple[tuple[str, str], ...]] = (
     ("crc32", "32-bit CRC: proves a difference, never equality"),
     ("sha1", "SHA-1: proves a difference, never equality"),
 )  # fmt: skip
+_PROBLEM: Final = "see the problem"
 _ARCHIVED: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 
-class Advice(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One object's standing.
-
-    Attributes:
-        path: The object below the prefix.
-        size: Bytes.
-        best: The strongest checksum known now, ``etag`` or ``size`` if there is none.
-        grade: ``stored`` where S3 vouches for it, else ``none``.
-        says: What that is good for.
-        requests: Requests that better evidence would take without a batch job.
-        bytes: Content bytes that better evidence would take without a batch job.
-        how: What to do for better evidence, empty if there is nothing better.
-    """
-
-    path: str
-    size: int
-    best: str
-    grade: str
-    says: str
-    requests: int
-    bytes: int
-    how: str
-
-
-class Explanation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Advice for a whole listing.
-
-    Attributes:
-        advice: One item an entry, in the order given.
-        requests: Sum of what better evidence takes.
-        bytes: Sum of what better evidence takes.
-        command: The batch job that gives every object a sha256 without reading any here;
-            capitals are to be filled in. None if nothing is to be gained.
-    """
-
-    advice: tuple[Advice, ...]
-    requests: int
-    bytes: int
-    command: str | None
+MAX_ADVICE: Final = 5000
+"""Objects told one by one; the rest is only counted, so that memory stays flat."""
 
 
 def explain(bucket: str, prefix: str, entries: Iterable[Entry]) -> Explanation:
     """Judge entries of one prefix before any of them is read."""
-    advice = tuple(_advise(entry) for entry in entries)
-    better = any(item.how for item in advice)
+    advice: list[Advice] = []
+    sums: dict[tuple[str, Grade, str, str], list[int]] = {}
+    for entry in entries:
+        found = _advise(entry)
+        if len(advice) < MAX_ADVICE:
+            advice.append(found)
+        # What an object's own problem says is no kind of standing.
+        how = _PROBLEM if entry.problem is not None else found.how
+        total = sums.setdefault((found.best, found.grade, found.says, how), [0, 0, 0, 0])
+        for index, count in enumerate((1, found.size, found.requests, found.bytes)):
+            total[index] += count
+    standings = [
+        Standing(
+            best=best, grade=grade, says=says, how=how,
+            objects=objects, size=size, requests=requests, bytes=read,
+        )
+        for (best, grade, says, how), (objects, size, requests, read) in sums.items()
+    ]  # fmt: skip
+    standings.sort(key=lambda one: (-one.size, one.best))
+    objects = sum(one.objects for one in standings)
     return Explanation(
+        source=f"s3://{bucket}/{prefix}",
+        objects=objects,
+        size=sum(one.size for one in standings),
+        standings=standings,
+        requests=sum(one.requests for one in standings),
+        bytes=sum(one.bytes for one in standings),
+        command=job_command(bucket, prefix) if any(one.how for one in standings) else None,
         advice=advice,
-        requests=sum(item.requests for item in advice),
-        bytes=sum(item.bytes for item in advice),
-        command=job_command(bucket, prefix) if better else None,
+        more_advice=objects - len(advice),
     )
 
 
@@ -137,6 +124,10 @@ def _best(entry: Entry) -> tuple[str, str]:
     for name, says in _LADDER:
         if name in entry.digests:
             return name, says
+    for name in sorted(entry.digests):
+        return name, "a checksum: proves a difference where both sides have it, never equality"
+    if algorithms := entry.hints.get("checksumAlgorithms"):
+        return "etag", f"S3 has a {algorithms[0]} of it, which was not asked for"
     if entry.identity.get("versionId", "null") != "null":
         return "versionId", "a version id: the same bytes as that version of this bucket"
     if entry.identity.get("etag"):

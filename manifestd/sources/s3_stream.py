@@ -26,6 +26,9 @@ _KEPT_AT_MOST: Final = 128
 
 _CHEAP: Final = frozenset({"CRC64NVME", "CRC32", "CRC32C", "XXHASH64", "XXHASH3", "XXHASH128"})
 
+_COMPARED: Final = frozenset({"sha256", "crc64nvme", "crc32c", "crc32"})
+"""What every reading pass computes itself where the entry has it (workflows.measuring)."""
+
 
 class S3Stream:
     """An open GET, from an offset to the end of the object (or of the range asked for).
@@ -50,7 +53,7 @@ class S3Stream:
 
         Raises:
             TransientError: The connection broke or stalled.
-            ChangedError: The bytes do not have the checksum sent with them.
+            MismatchError: The bytes do not have the checksum sent with them.
         """
         given = 0
         read = self._body.read
@@ -208,6 +211,9 @@ class Peek:
     """Random access by small ranges, each conditional on the listed object.
 
     Keeps the last window, so that a header read in steps costs one request.
+
+    Attributes:
+        fetched: Content bytes that were sent so far.
     """
 
     WINDOW: Final = 64 * 1024
@@ -217,6 +223,7 @@ class Peek:
         self._entry = entry
         self._start = 0
         self._window = b""
+        self.fetched = 0
 
     @property
     def size(self) -> int:
@@ -233,6 +240,7 @@ class Peek:
             end = min(self.size, offset + max(length, self.WINDOW))
             with self._reader.open(self._entry, offset, end) as stream:
                 self._window = b"".join(bytes(data) for data in stream.chunks(1 << 20))
+            self.fetched += len(self._window)
             self._start, begin = offset, 0
             if offset == 0 and self.size <= self.WINDOW:
                 self._reader.keep(self._entry, self._window)
@@ -242,10 +250,12 @@ class Peek:
 def _worth_checking(entry: Entry) -> bool:
     """Whether botocore shall compare the stored checksum while it reads.
 
-    A CRC costs 3 % of the hash beside it; a second sha256 would double the cost, and
-    the reading pass compares that one itself.
+    A second sha256 would double the cost. What the entry has a value of, the reading pass
+    compares itself, also when the read was cut and resumed.
     """
     algorithms = entry.hints.get("checksumAlgorithms")
+    if not _COMPARED.isdisjoint(entry.digests):
+        return False
     return not algorithms or not _CHEAP.isdisjoint(algorithms)
 
 

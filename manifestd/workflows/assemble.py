@@ -14,7 +14,7 @@ from manifestd.model.entry import Chunks, Entry, File, Measurement, Observation,
 from manifestd.model.evidence import Grade
 from manifestd.model.manifest import Item, encode_manifest
 from manifestd.model.role import role_of
-from manifestd.model.snapshot import EvidenceCounts, Selection, Snapshot
+from manifestd.model.snapshot import EvidenceCounts, ReadMode, Selection, Snapshot
 from manifestd.sources.base import Resolved
 from manifestd.store import Store
 from manifestd.workflows.plan import Decision, SnapshotRequest
@@ -74,15 +74,23 @@ def chunks_document(chunks: list[Chunks]) -> bytes:
 
 
 class Assembly:
-    """Collects files in path order into the two trees and the manifest digest."""
+    """Collects files in path order into the two trees and the manifest digest.
 
-    def __init__(self, store: Store, before: Digest | None) -> None:
+    Args:
+        store: Where the trees go.
+        before: The snapshot that measurements are reused from.
+        read: What was to be read; with ``all`` a file that could not be is an error even
+            where its digest is declared.
+    """
+
+    def __init__(self, store: Store, before: Digest | None, read: ReadMode) -> None:
+        self._read = read
         self._content = store.trees.content_writer()
         self._observation = store.trees.observation_writer()
         self._before = before
         self._store = store
         self._grades: Counter[str] = Counter()
-        self._problems: list[Problem] = []
+        self._problems = _Problems()
         self._files = 0
         self._bytes = 0
         self.bytes_reused = 0
@@ -103,7 +111,7 @@ class Assembly:
         self, entry: Entry, decision: Decision, known: File | None, measured: Journaled | None
     ) -> tuple[str | None, Observation]:
         if entry.problem is not None:
-            self._problems.append(entry.problem)
+            self._problems.add(entry.problem)
         if decision.action == "reuse" and known is not None:
             return self._reused(entry, known)
         if decision.action == "carry" and known is not None:
@@ -135,13 +143,13 @@ class Assembly:
         sha256 = entry.digests.get("sha256") if entry.problem is None else None
         if measured is not None and measured.problem is not None:
             problem = measured.problem
-            if sha256 is not None:
+            if sha256 is not None and problem.severity == "error" and self._read != "all":
                 # The digest is known without the bytes; only explanations are poorer.
                 problem = msgspec.structs.replace(problem, severity="note")
-            self._problems.append(problem)
+            self._problems.add(problem)
         elif sha256 is None and entry.problem is None:
             weak = ", ".join(sorted(entry.digests)) or "only its size"
-            self._problems.append(
+            self._problems.add(
                 Problem(
                     path=entry.path,
                     code="no-sha256",
@@ -173,7 +181,7 @@ class Assembly:
         if stated is None or stated == value:
             return True
         grade = entry.evidence.get(algorithm, "declared")
-        self._problems.append(
+        self._problems.add(
             Problem(
                 path=entry.path,
                 code="digest-mismatch",
@@ -191,7 +199,7 @@ class Assembly:
         origin = known.seen.reused_from or self._before
         relied = sorted({place.snapshot for place in self._store.where(f"sha256:{known.sha256}")})
         named = ", ".join(relied[:20]) + (f" and {len(relied) - 20} more" if relied[20:] else "")
-        self._problems.append(
+        self._problems.add(
             Problem(
                 path=entry.path,
                 code="reuse-wrong",
@@ -214,8 +222,8 @@ class Assembly:
         """Finish both trees and make the record."""
         content = self._content.finish()
         observation = self._observation.finish()
-        found = sorted([*problems, *self._problems], key=lambda item: (item.path or "").encode())
-        broken = any(problem.severity == "error" for problem in found)
+        for problem in problems:
+            self._problems.add(problem)
         known = self._grades["none"] == 0
         return Snapshot(
             name=request.name or resolved.name,
@@ -226,13 +234,13 @@ class Assembly:
             tool=tool,
             selection=Selection(ignore=sorted(request.ignore), read=request.read),
             manifest=self._manifest(content) if known else None,
-            complete=known and not broken,
+            complete=known and not self._problems.broken,
             files=self._files,
             bytes=self._bytes,
             evidence=EvidenceCounts(**self._grades),
             content=content,
             observation=observation,
-            problems=_bounded(found),
+            problems=self._problems.listed(),
             facts=resolved.facts,
         )
 
@@ -262,15 +270,29 @@ def _observation(
     )
 
 
-def _bounded(problems: list[Problem]) -> list[Problem]:
-    """At most :data:`MAX_PROBLEMS`; mismatches and errors before notes when some must go."""
-    if len(problems) <= MAX_PROBLEMS:
-        return problems
-    order = {"mismatch": 0, "error": 1, "note": 2}
-    kept = sorted(problems, key=lambda item: order[item.severity])[:MAX_PROBLEMS]
-    rest = Problem(
-        code="more-problems",
-        what=f"{len(problems) - MAX_PROBLEMS} further problems are not listed",
-        severity="note",
-    )
-    return [*sorted(kept, key=lambda item: (item.path or "").encode()), rest]
+class _Problems:
+    """Problems by severity, of each no more than a record lists; a million cost no memory."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[Problem]] = {"mismatch": [], "error": [], "note": []}
+        self._count = 0
+
+    def add(self, problem: Problem) -> None:
+        self._count += 1
+        kept = self._kept[problem.severity]
+        if len(kept) < MAX_PROBLEMS:
+            kept.append(problem)
+
+    @property
+    def broken(self) -> bool:
+        """Whether one of them makes the snapshot incomplete."""
+        return bool(self._kept["error"])
+
+    def listed(self) -> list[Problem]:
+        """In path order; mismatches and errors before notes when some must go."""
+        found = [problem for kept in self._kept.values() for problem in kept][:MAX_PROBLEMS]
+        found.sort(key=lambda item: (item.path or "").encode())
+        if self._count > len(found):
+            what = f"{self._count - len(found)} further problems are not listed"
+            found.append(Problem(code="more-problems", what=what, severity="note"))
+        return found

@@ -187,14 +187,16 @@ class _Counted:
     """Random access to a file of a source, counting the content bytes that it takes."""
 
     def __init__(self, source: Source[Any], resolved: Resolved, entry: Entry) -> None:
-        self._open = lambda: source.peek(resolved, entry)
+        self._source = source
+        self._resolved = resolved
+        self._entry = entry
         self._inner: RandomAccess | None = None
         self._given = 0
         self.size = entry.size
 
     def read_at(self, offset: int, length: int) -> bytes:
         if self._inner is None:
-            self._inner = self._open()
+            self._inner = self._source.peek(self._resolved, self._entry)
         data = self._inner.read_at(offset, length)
         self._given += len(data)
         return data

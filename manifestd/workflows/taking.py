@@ -82,13 +82,16 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 def open_source(request: SnapshotRequest, shared: Shared | None = None) -> Source[Any]:
     """The source for a request's reference, by its scheme; with connections from ``shared``."""
+    scheme = request.reference.scheme
+    # S3 asks for more where nothing better will follow: weak checksums, when nothing is read.
+    options = request.options | ({"read": request.read} if scheme == "s3" else {})
     settings = SourceSettings(
-        jobs=request.jobs or default_jobs(request.reference.scheme),
+        jobs=request.jobs or default_jobs(scheme),
         retry_budget=request.retry_budget,
-        options=request.options,
+        options=options,
         own_outputs=request.own_outputs,
     )
-    source = SOURCES.load(request.reference.scheme)(request.reference, settings)
+    source = SOURCES.load(scheme)(request.reference, settings)
     source.shared = shared
     return source
 

@@ -15,6 +15,7 @@ from manifestd.errors import (
     AccessDeniedError,
     ChangedError,
     ManifestdError,
+    MismatchError,
     RateLimitedError,
     SourceNotFoundError,
     TransientError,
@@ -212,7 +213,7 @@ def test_bytes_that_contradict_the_checksum_sent_with_them_are_corrupt(
         source = opening[0]
         source._connect().head("p/first", version=None, checksums=False)
         assert source._connect()._lane.ready
-    with pytest.raises(ChangedError, match="corrupt"):
+    with pytest.raises(MismatchError, match="corrupt"):
         content(*opening)
 
 

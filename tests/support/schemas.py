@@ -23,6 +23,7 @@ from manifestd.model import media_types
 from manifestd.model.change import Diff
 from manifestd.model.entry import Observation
 from manifestd.model.envelope import Bundle
+from manifestd.model.explanation import Explanation
 from manifestd.model.failure import Failure
 from manifestd.model.files import FileList
 from manifestd.model.manifest import Manifest
@@ -45,6 +46,7 @@ SCHEMAS: Final[dict[str, type]] = {
     "files": FileList,
     "verify": VerifyReport,
     "run": Run,
+    "explanation": Explanation,
     "error": Failure,
 }
 """Name of the schema -> type. One line here is all a new document needs."""
