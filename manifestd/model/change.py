@@ -118,12 +118,24 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     unverifiable: int = 0
 
 
-class WeightsDiff(msgspec.Struct, frozen=True, kw_only=True):
-    """Digest of the set of (tensor, dtype, shape, tensor digest) over all weight files."""
+class WeightsDiff(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Digest of the set of (tensor, dtype, shape, tensor digest) over all weight files.
+
+    Attributes:
+        left: The left side's, where every tensor's digest is known.
+        right: The right side's.
+        equal: Whether the same tensors stand on both sides; None when that is unknown.
+        summary: One line for people, where tensors stand in other files than they did.
+        tensors: Then: the tensors of those files by name, whatever file they stand in.
+        changes: Then: those that are not the same; bounded.
+    """
 
     left: str | None
     right: str | None
     equal: bool | None
+    summary: str | None = None
+    tensors: TensorDiff | None = None
+    changes: list[Change] = []
 
 
 class Diff(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

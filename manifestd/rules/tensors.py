@@ -174,13 +174,6 @@ def compare_weights(left: Iterable[Facts | None], right: Iterable[Facts | None])
     )
 
 
-def resharded(left: Mapping[str, Facts | None], right: Mapping[str, Facts | None]) -> bool:
-    """Whether the same tensors stand in other files: "same tensors, other files"."""
-    if compare_weights(left.values(), right.values()).equal is not True:
-        return False
-    return _places(left) != _places(right)
-
-
 def merged(facts: Iterable[Facts]) -> dict[str, Any]:
     """All tensors of several files as the facts of one, for comparing re-sharded models.
 
@@ -192,20 +185,15 @@ def merged(facts: Iterable[Facts]) -> dict[str, Any]:
     for one in facts:
         if not has_tensors(one):
             continue
-        algorithms.add(one.get("digestAlgorithm"))
+        algorithms |= {one["digestAlgorithm"]} if "digestAlgorithm" in one else set()
         for tensor in one["tensors"]:
             tensors.setdefault(tensor["name"], tensor)
-    algorithm = algorithms.pop() if len(algorithms) == 1 else None
-    return {"format": "merged/1", "digestAlgorithm": algorithm, "tensors": [*tensors.values()]}
-
-
-def _places(side: Mapping[str, Facts | None]) -> set[tuple[str, str]]:
-    return {
-        (path, tensor["name"])
-        for path, facts in side.items()
-        if facts is not None and has_tensors(facts)
-        for tensor in facts["tensors"]
-    }
+    found = [*tensors.values()]
+    if len(algorithms) == 1:
+        return {"format": "merged/1", "digestAlgorithm": algorithms.pop(), "tensors": found}
+    # Digests of several algorithms in one list could not be told apart.
+    plain = [{key: value for key, value in one.items() if key != "digest"} for one in found]
+    return {"format": "merged/1", "tensors": plain}
 
 
 def _lines(facts: Iterable[Facts | None]) -> set[bytes] | None:

@@ -10,6 +10,7 @@ import msgspec
 from manifestd.formats.names import reader_name
 from manifestd.model.change import FileDiff, WeightsDiff
 from manifestd.model.entry import File
+from manifestd.rules.resharding import regrouped, retold
 from manifestd.rules.tensors import compare_weights, has_tensors, whole_file
 from manifestd.workflows.listing import Listing
 
@@ -22,9 +23,16 @@ Facts = dict[str, Any]
 
 
 class Weighed(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it: the document's ``weights``, and findings about shard indexes."""
+    """What came of it.
+
+    Attributes:
+        weights: The document's ``weights``.
+        files: The files that were given, those of re-cut weights told as such.
+        findings: Where shard indexes disagree with shards.
+    """
 
     weights: WeightsDiff
+    files: list[FileDiff]
     findings: list[Facts] = []
 
 
@@ -48,6 +56,14 @@ class _Side:
     def tensors(self, other: _Side) -> list[Facts | None]:
         """Facts that list tensors, one for each file; None where nothing is known of one."""
         return [self._best(path, sha256, other) for path, sha256 in self.sha256.items()]
+
+    def recut(self, other: _Side) -> dict[str, Facts | None]:
+        """Facts of the files whose bytes stand nowhere on the other side."""
+        return {
+            path: self.facts[path]
+            for path, sha256 in self.sha256.items()
+            if sha256 is None or sha256 not in other.contents
+        }
 
     def _best(self, path: str, sha256: str | None, other: _Side) -> Facts | None:
         """A file's own facts; an identical file's on the other side, if only that was streamed."""
@@ -80,12 +96,25 @@ def weigh(
     """
     if not any(file.role == "weights" and file.verdict != "identical" for file in files):
         whole = all(side.record.complete for side in sides)
-        return Weighed(weights=WeightsDiff(left=None, right=None, equal=True if whole else None))
+        weights = WeightsDiff(left=None, right=None, equal=True if whole else None)
+        return Weighed(weights=weights, files=files)
     if max(side.record.files for side in sides) > MAX_FILES:
-        return Weighed(weights=WeightsDiff(left=None, right=None, equal=None))
+        return Weighed(weights=WeightsDiff(left=None, right=None, equal=None), files=files)
     left, right = (_Side([*side.files()], facts) for side in sides)
     weights = compare_weights(left.tensors(right), right.tensors(left))
-    return Weighed(weights=weights, findings=_findings(left, right))
+    findings = _findings(left, right)
+    found = regrouped(left.recut(right), right.recut(left))
+    if found is None:
+        return Weighed(weights=weights, files=files, findings=findings)
+    if any(finding.get("impact") != "metadata" for finding in findings):
+        # Which shards a loader opens is in doubt, so nothing about them is harmless.
+        found = msgspec.structs.replace(found, harmless=frozenset(), folders=frozenset())
+    weights = msgspec.structs.replace(
+        weights, summary=found.summary, tensors=found.tensors, changes=found.changes
+    )
+    return Weighed(
+        weights=weights, files=[retold(file, found) for file in files], findings=findings
+    )
 
 
 def _findings(left: _Side, right: _Side) -> list[Facts]:

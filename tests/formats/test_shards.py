@@ -10,7 +10,6 @@ from manifestd.rules.tensors import (
     compare_tensors,
     compare_weights,
     merged,
-    resharded,
     weights_digest,
     whole_file,
 )
@@ -63,8 +62,6 @@ def test_the_same_weights_in_one_and_in_three_files_are_equal() -> None:
     diff = compare_weights(weights(ONE), weights(sharded(3)))
     assert diff.equal is True
     assert diff.left == diff.right
-    assert resharded(facts(ONE), {p: f for p, f in facts(sharded(3)).items() if "index" not in p})
-    assert not resharded(facts(ONE), facts(ONE))
 
 
 def test_one_changed_tensor_of_several_shards_makes_weights_differ_and_is_named() -> None:
