@@ -304,7 +304,8 @@ def _show_verification(found: LogVerification, form: str) -> None:
         emit(f"log         {found.size} entries, root {found.root}\n")
     for problem in found.problems:
         hint = f"\n  hint: {printable(problem.hint)}" if problem.hint else ""
-        emit(f"{problem.code}: {printable(problem.what)}{hint}\n")
+        code = "Note" if problem.severity == "note" else problem.code
+        emit(f"{code}: {printable(problem.what)}{hint}\n")
     if not found.verified:
         emit("NOT VERIFIED\n")
     elif found.checkpoint is None:

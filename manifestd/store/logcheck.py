@@ -33,6 +33,7 @@ class LogCheck:
         self._report = report
         self._snapshots: set[str] = set()
         self._signatures: set[tuple[str, str]] = set()
+        self._moves: set[str] = set()
         self._tags: dict[str, Target | None] = {}
         self._documents: list[tuple[LogEntry, str]] = []
 
@@ -116,6 +117,9 @@ class LogCheck:
             self._signatures = {pair for pair in self._signatures if pair[0] not in gone}
 
     def _note_move(self, entry: LogEntry) -> None:
+        if entry.document in self._moves:
+            self._wrong(f"entry {entry.index} logs a move of {entry.tag} a second time")
+        self._moves.add(entry.document)
         claim = claim_of(self._blobs.get(entry.document))
         check_move(entry, claim)
         if self._tags.get(claim.tag) != claim.from_:

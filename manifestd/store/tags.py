@@ -12,7 +12,7 @@ from datetime import datetime
 import msgspec
 
 from manifestd import canonical
-from manifestd.errors import TamperedError, UndecidedError
+from manifestd.errors import MalformedError, TamperedError, UndecidedError
 from manifestd.model.digest import Digest
 from manifestd.model.logentry import LogEntry
 from manifestd.model.tag import TagPredicate, Target, check_tag, read_tag_statement
@@ -51,7 +51,7 @@ class Tags:
 
         Raises:
             UndecidedError: The tag was moved meanwhile; nothing is changed.
-            MalformedError: Not a bundle with a statement about a tag.
+            MalformedError: Not a bundle with a statement about a tag, or made before.
             StoreLockedError: Another process writes.
         """
         claim = claim_of(bundle)
@@ -60,10 +60,13 @@ class Tags:
             names = None if last is None else last.claim.to
             if names != claim.from_:
                 raise _moved(claim.tag, last)
+            document = Digest("sha256:" + canonical.sha256_hex(bundle))
+            if next(self._log.entries(document=document, limit=1), None) is not None:
+                raise MalformedError(f"this move of {claim.tag} has been made before")
             self._blobs.put_as(bundle, "statement")
             return self._log.append(
                 "tag",
-                Digest("sha256:" + canonical.sha256_hex(bundle)),
+                document,
                 at,
                 {
                     "tag": claim.tag,
@@ -123,6 +126,9 @@ class Tags:
         return self._log.tags()
 
     def _move(self, entry: LogEntry) -> Move:
+        # A signed statement is true once. Logged again it would move the tag back unasked.
+        if len(list(self._log.entries(document=entry.document, limit=2))) > 1:
+            raise TamperedError(f"the move of {entry.tag} in entry {entry.index} was logged twice")
         bundle = self._blobs.get(entry.document)
         claim = claim_of(bundle)
         check_move(entry, claim)

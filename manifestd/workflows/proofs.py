@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
 
 from manifestd.config import Config
 from manifestd.errors import (
@@ -32,6 +34,9 @@ from manifestd.workflows.checkpoints import (
     seen_checkpoint,
 )
 from manifestd.workflows.statements import judge_statement
+
+_SKEW: Final = timedelta(hours=1)
+"""How much a clock may be set back without a word."""
 
 
 def verify_log(
@@ -75,7 +80,7 @@ def verify_log(
         if problem.what not in known
     ]
     return LogVerification(
-        verified=not problems,
+        verified=all(problem.severity == "note" for problem in problems),
         size=store.log.size,
         root=root,
         checkpoint=seen_checkpoint(seen, trust) if seen else None,
@@ -87,6 +92,15 @@ def verify_log(
 def _problem(error: ManifestdError) -> Problem:
     what = f"{error.what}: {error.why}" if error.why else error.what
     return Problem(code=error.code, what=what, hint=error.hint)
+
+
+def _turned_back(before: LogEntry, entry: LogEntry) -> Problem:
+    return Problem(
+        code="clock-turned-back",
+        what=f"entry {entry.index} is dated {entry.at}, the one before it {before.at}",
+        hint="keys are judged as of these times: was the clock wrong, or an old key used again?",
+        severity="note",
+    )
 
 
 def _check_leaves(store: Store, checkpoint: Checkpoint) -> None:
@@ -104,7 +118,13 @@ def _check_leaves(store: Store, checkpoint: Checkpoint) -> None:
 
 def _check_statements(store: Store, trust: Trust, problems: list[Problem]) -> None:
     """Every tag move and tombstone is signed by who might do that when it was logged."""
-    for entry in store.log.entries(kinds=["tag", "deletion"]):
+    before: LogEntry | None = None
+    for entry in store.log.entries():
+        if before is not None and entry.moment() < before.moment() - _SKEW:
+            problems.append(_turned_back(before, entry))
+        before = entry
+        if entry.kind not in {"tag", "deletion"}:
+            continue
         check = judge_statement(store.blobs.get(entry.document), trust, "tag", entry.moment())
         if check.state != "verified":
             problems.append(

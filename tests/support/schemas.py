@@ -26,6 +26,17 @@ from manifestd.model.envelope import Bundle
 from manifestd.model.explanation import Explanation
 from manifestd.model.failure import Failure
 from manifestd.model.files import FileList
+from manifestd.model.history import (
+    AsOf,
+    Ledger,
+    LogList,
+    LogVerification,
+    Pruned,
+    TagHistory,
+    TagList,
+    TagResult,
+)
+from manifestd.model.logentry import LogEntry
 from manifestd.model.manifest import Manifest
 from manifestd.model.run import Run
 from manifestd.model.snapshot import Snapshot, SnapshotResult
@@ -45,13 +56,22 @@ SCHEMAS: Final[dict[str, type]] = {
     "diff": Diff,
     "files": FileList,
     "verify": VerifyReport,
+    "log-entry": LogEntry,
+    "log": LogList,
+    "log-as-of": AsOf,
+    "log-verify": LogVerification,
+    "tags": TagList,
+    "tag-history": TagHistory,
+    "tag-result": TagResult,
+    "history": Ledger,
+    "store-prune": Pruned,
     "run": Run,
     "explanation": Explanation,
     "error": Failure,
 }
 """Name of the schema -> type. One line here is all a new document needs."""
 
-CANONICAL: Final = {"manifest", "snapshot", "observation", "statement", "bundle"}
+CANONICAL: Final = {"manifest", "snapshot", "observation", "statement", "bundle", "log-entry"}
 """Documents whose bytes are signed or addressed: closed also for readers."""
 
 # `$` of Python's re also matches before a last newline, that of ECMA-262 does not.
