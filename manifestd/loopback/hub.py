@@ -54,6 +54,7 @@ class LoopbackHub:
         self._repos: dict[tuple[RepoType, str], Repository] = {}
         self._renamed: dict[tuple[RepoType, str], str] = {}
         self._links: dict[str, tuple[str, HubFile]] = {}
+        self._collections: dict[str, list[tuple[str, str]]] = {}
         self._wire = Wire()
         self._hub = OriginServer(HubHandler, self._wire, self)
         self._store = OriginServer(StoreHandler, self._wire, self)
@@ -196,6 +197,11 @@ class LoopbackHub:
                 for file in revision.files.values():
                     self._links[link_path(new, file)] = (f"{new}/{file.path}", file)
 
+    def add_collection(self, slug: str, *items: str, repo_type: str = "model") -> None:
+        """Make a collection ``namespace/title``, or add repositories to it."""
+        with self._lock:
+            self._collections.setdefault(slug, []).extend((repo_type, item) for item in items)
+
     def add_token(self, token: str, *reads: str) -> None:
         """Make ``token`` valid, with access to these gated or private repositories."""
         with self._lock:
@@ -246,6 +252,17 @@ class LoopbackHub:
     def may_read(self, token: str | None, repo: Repository) -> bool:
         """Whether a token opens a gated or private repository."""
         return token is not None and repo.repo_id in self.tokens.get(token, frozenset())
+
+    def repositories(self) -> list[Repository]:
+        """All repositories, oldest first."""
+        with self._lock:
+            return list(self._repos.values())
+
+    def collection(self, slug: str) -> list[tuple[str, str]] | None:
+        """Type and id of a collection's items."""
+        with self._lock:
+            found = self._collections.get(slug)
+            return None if found is None else list(found)
 
     def linked(self, path: str) -> tuple[str, HubFile] | None:
         """Name and file behind a path of the store."""

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 from urllib.parse import parse_qs, quote, urlencode
 
+from manifestd.loopback.hub_discovery import collection_document, matching, model_line
 from manifestd.loopback.hub_http import OriginHandler
 from manifestd.loopback.hub_repository import (
     HubFile,
@@ -56,6 +57,10 @@ class HubHandler(OriginHandler):
         parts = self.segments
         if parts == ["api", "agent-harnesses"]:
             self.send_json([])
+        elif parts == ["api", "models"]:
+            self._models()
+        elif parts[:2] == ["api", "collections"]:
+            self._collection("/".join(parts[2:]))
         elif parts[:2] == ["api", "resolve-cache"] and len(parts) > 5 and parts[2] in _KINDS:
             at = 4 if _COMMIT.match(parts[4]) else 5
             repo = self._visible(_KINDS[parts[2]], "/".join(parts[3:at]))
@@ -89,10 +94,14 @@ class HubHandler(OriginHandler):
         value = self.exchange.headers.get("authorization", "")
         return value.removeprefix("Bearer ") or None
 
-    def _visible(self, kind: RepoType, name: str) -> Repository:
+    def _checked_token(self) -> str | None:
         token = self._token()
         if token is not None and token not in self._house.tokens:
             self._refuse(401, None, "Invalid credentials in Authorization header")
+        return token
+
+    def _visible(self, kind: RepoType, name: str) -> Repository:
+        token = self._checked_token()
         renamed = self._house.renamed(kind, name)
         if renamed is not None:
             location = self._house.redirect_base + self.exchange.target.replace(
@@ -145,6 +154,41 @@ class HubHandler(OriginHandler):
             # A Xet store is not part of the loopback Hub; its files come over plain HTTP.
             self._refuse(501, None, "Not implemented here")
 
+    def _models(self) -> None:
+        token = self._checked_token()
+        query = parse_qs(self.exchange.target.partition("?")[2])
+        house = self._house
+        found = [
+            repo
+            for repo in matching(house.repositories(), query)
+            if not repo.private or house.may_read(token, repo)
+        ]
+        start = int(self.query.get("cursor", "0"))
+        size = min(house.page_size, int(self.query.get("limit", house.page_size)))
+        expand = query.get("expand", ())
+        self.send_json(
+            [model_line(repo, expand) for repo in found[start : start + size]],
+            headers=self._next_page(start + size, len(found)),
+        )
+
+    def _collection(self, slug: str) -> None:
+        self._checked_token()
+        items = self._house.collection(slug)
+        if items is None:
+            self._refuse(404, None, "Collection not found")
+        self.send_json(collection_document(slug, items))
+
+    def _next_page(self, start: int, total: int) -> dict[str, str]:
+        """The header that leads to the page from ``start`` on, if there is one."""
+        if "next" in self.struck:
+            return {"Link": f'<{self.struck["next"].argument}>; rel="next"'}
+        if start >= total or "last-page" in self.struck:
+            return {}
+        query = parse_qs(self.exchange.target.partition("?")[2]) | {"cursor": [str(start)]}
+        path = self.exchange.target.partition("?")[0]
+        link = f"{self._house.endpoint}{path}?{urlencode(query, doseq=True)}"
+        return {"Link": f'<{link}>; rel="next"'}
+
     def _revision(self, repo: Repository, name: str) -> Revision:
         revision = repo.find(name)
         if revision is None:
@@ -158,13 +202,7 @@ class HubHandler(OriginHandler):
         items = tree_items(revision, folder, recursive=recursive)
         start = int(self.query.get("cursor", "0"))
         size = self._house.page_size
-        headers: dict[str, str] = {}
-        if "next" in self.struck:
-            headers["Link"] = f'<{self.struck["next"].argument}>; rel="next"'
-        elif start + size < len(items) and "last-page" not in self.struck:
-            query = urlencode({**self.query, "cursor": start + size})
-            path = self.exchange.target.partition("?")[0]
-            headers["Link"] = f'<{self._house.endpoint}{path}?{query}>; rel="next"'
+        headers = self._next_page(start + size, len(items))
         self.send_json(items[start : start + size], headers=headers)
 
     # -- content ----------------------------------------------------------------------------

@@ -112,8 +112,6 @@ class Repository:
 
     def info(self, revision: Revision, *, blobs: bool) -> dict[str, Any]:
         """The document of ``/api/<type>s/<id>``, as far as clients look at it."""
-        license_name = self.card.get("license")
-        names = license_name if isinstance(license_name, list) else [license_name]
         stamp = f"2026-01-01T00:00:{len(self.revisions) % 60:02d}.000Z"
         return {
             "_id": hashlib.sha256(self.repo_id.encode()).hexdigest()[:24],
@@ -127,10 +125,19 @@ class Repository:
             "createdAt": "2026-01-01T00:00:00.000Z",
             "downloads": 0,
             "likes": 0,
-            "tags": [f"license:{name}" for name in names if isinstance(name, str)],
+            "tags": self.labels(),
             "cardData": self.card,
             "siblings": [_sibling(file, blobs=blobs) for file in revision.files.values()],
         }
+
+    def labels(self) -> list[str]:
+        """The tags that the Hub makes of a card, by which its listing can be filtered."""
+        found = [self.card.get("pipeline_tag"), self.card.get("library_name")]
+        for key, prefix in (("tags", ""), ("license", "license:")):
+            value = self.card.get(key)
+            names = value if isinstance(value, list) else [value]
+            found += [f"{prefix}{name}" for name in names if isinstance(name, str)]
+        return [name for name in found if isinstance(name, str)]
 
     def refs(self, *, pull_requests: bool) -> dict[str, Any]:
         """The document of ``/refs``."""
