@@ -193,12 +193,19 @@ class Notify(_Section, frozen=True, kw_only=True):
     """``[[notify]]``: whom to tell of which results.
 
     Attributes:
-        url: An Apprise URL; ``${VARIABLE}`` stands for a variable of the environment.
+        url: ``webhook+https://…``, ``exec:///…`` or any Apprise URL; ``${VARIABLE}`` stands for
+            a variable of the environment.
         on: Results to tell of.
+        secret: What webhooks are signed with: ``${VARIABLE}``, never the secret itself.
+        allow_private: Loopback and private addresses may be told, too.
     """
 
     url: Text
     on: list[Result] = msgspec.field(default_factory=lambda: ["fail", "unknown", "error"])
+    secret: Annotated[str, msgspec.Meta(pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$(?!\n)")] | None = (
+        None
+    )
+    allow_private: bool = False
 
     def expanded_url(self, environ: Mapping[str, str]) -> str:
         """The URL with its variables filled in; a secret from here on.
@@ -206,17 +213,24 @@ class Notify(_Section, frozen=True, kw_only=True):
         Raises:
             ConfigError: A variable is not set. The message has the name, never the URL.
         """
+        return self._expanded(self.url, environ)
 
+    def expanded_secret(self, environ: Mapping[str, str]) -> str | None:
+        """The secret itself; None when there is none. Errors as :meth:`expanded_url`."""
+        return None if self.secret is None else self._expanded(self.secret, environ)
+
+    @staticmethod
+    def _expanded(text: str, environ: Mapping[str, str]) -> str:
         def value(match: re.Match[str]) -> str:
             name = match.group(1)
             if not environ.get(name):
                 raise ConfigError(
-                    f"the notify URL needs the variable {name}, which is not set",
+                    f"[[notify]] needs the variable {name}, which is not set",
                     facts={"variable": name},
                 )
             return environ[name]
 
-        return _VARIABLE.sub(value, self.url)
+        return _VARIABLE.sub(value, text)
 
 
 class Sections(_Section, frozen=True, kw_only=True):
