@@ -100,8 +100,9 @@ def _as_text(path: str, left: bytes, right: bytes, why: str) -> Explanation:
     explained = explain_text(path, left, right)
     if explained is None:
         return Explanation(summary=why)
+    changes = [Change(at="", what=f"{why}; compared as text"), *explained.changes]
     return msgspec.structs.replace(
-        explained, summary=f"{why}; compared as text: {explained.summary}"
+        explained, summary=f"{why}; compared as text: {explained.summary}", changes=changes
     )
 
 

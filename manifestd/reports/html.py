@@ -16,6 +16,7 @@ from manifestd.reports.telling import (
     headline,
     highlights,
     hints,
+    notes,
     outcomes,
     placed,
     signed,
@@ -65,7 +66,7 @@ def _first(diff: Diff) -> Iterator[str]:
         f"Warning: {path}: {sentence}" if path is not None else f"Warning: {sentence}"
         for path, sentence in warnings(diff)
     ]
-    said += [f"Note: {note}" for note in diff.notes]
+    said += [f"Note: {note}" for note in notes(diff)]
     said += [f"Next: {hint}" for hint in hints(diff.files)]
     if said:
         yield "<ul>" + "".join(f"<li>{html(text)}</li>" for text in said) + "</ul>"

@@ -13,13 +13,13 @@ from manifestd.reports.telling import (
     RESULTS,
     WORDS,
     based,
-    details,
     headline,
     highlights,
     hints,
+    notes,
     placed,
     signed,
-    summarised,
+    story,
     title,
     told,
     warnings,
@@ -83,7 +83,7 @@ def _head(diff: Diff) -> list[str]:
             name = f"{markdown_name(path)}: " if path is not None else ""
             lines.append(f"{number}. {name}{markdown(sentence)}")
     said = [f"- {_warning(*item)}" for item in warnings(diff)[:_NOTES]]
-    said += [f"- Note: {markdown(note)}" for note in diff.notes[:_NOTES]]
+    said += [f"- Note: {markdown(note)}" for note in notes(diff)[:_NOTES]]
     said += [f"- Next: {markdown(hint, 1000)}" for hint in hints(diff.files)]
     if said:
         lines += ["", *said]
@@ -119,7 +119,7 @@ def _fitting(files: list[FileDiff], budget: int) -> tuple[list[str], int]:
 def _row(file: FileDiff) -> str:
     lines = [] if file.verdict == "identical" else [told(file)]
     if len(file.changes) > 2:
-        lines = [summarised(file) or "", *details(file, 5)]
+        lines = story(file, 5)
     what = "<br>".join(markdown(line) for line in lines if line)
     return (
         f"| {WORDS[file.verdict]} | {file.impact} | {markdown(based(file))} "

@@ -5,6 +5,7 @@ Texts from here are not escaped yet: each report escapes them for its medium.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -28,10 +29,13 @@ WORDS: Final[dict[Verdict, str]] = {
 RESULTS: Final = {"pass": "PASS", "fail": "FAIL", "unknown": "UNKNOWN", "error": "ERROR"}
 
 _DEMANDS: Final = frozenset({"strict", "min-impact", "signature", "incomplete"})
+_PASSAGES: Final = re.compile(r"(\A| )lines? [0-9]+(-[0-9]+)?\Z")
 _WORST: Final = tuple(WORDS)
 _HIGHLIGHTS: Final = 3
 _VALUE: Final = 80
 _BRIEF: Final = 100
+_FEW: Final = 3
+_NOTED: Final = 5
 _PASSAGE: Final = 120
 _PASSAGE_LINES: Final = 4
 
@@ -67,10 +71,35 @@ def highlights(diff: Diff) -> list[tuple[str | None, str]]:
         if finding.get("path") is None and finding.get("result") != "pass"
     ]
     ranked = sorted((f for f in diff.files if f.verdict != "identical"), key=_weight)
+    weights = _weights_told(diff, ranked)
+    if weights is not None:
+        found.append((None, weights))
+        # Their files are told by that one sentence; other files come before them.
+        ranked.sort(key=lambda file: file.role == "weights" and file.impact != "security")
     found += [(file.path, told(file)) for file in ranked]
-    if diff.weights.equal and any(f.role == "weights" and f.verdict != "moved" for f in ranked):
-        found.insert(0, (None, "the weights are the same tensors on both sides, in other files"))
     return found[:_HIGHLIGHTS]
+
+
+def notes(diff: Diff) -> list[str]:
+    """What must be known besides: the comparison's notes, and tensors that changed over files."""
+    changes = diff.weights.changes
+    lines = [f"weights: {changed(change)}" for change in changes[:_NOTED]]
+    if len(changes) > _NOTED:
+        lines.append("weights: and more tensors; --format json lists them")
+    return [*diff.notes, *lines]
+
+
+def _weights_told(diff: Diff, files: Sequence[FileDiff]) -> str | None:
+    """One sentence about all weights, where they are the same or were cut into other files."""
+    verdicts = {file.verdict for file in files if file.role == "weights"} - {"moved", "equivalent"}
+    if not verdicts:
+        return None
+    if diff.weights.summary is not None:
+        return f"weights: {diff.weights.summary}"
+    if not diff.weights.equal:
+        return None
+    elsewhere = ", in other files" if verdicts & {"leftOnly", "rightOnly"} else ""
+    return f"weights: the same tensors on both sides{elsewhere}"
 
 
 def warnings(diff: Diff) -> list[tuple[str | None, str]]:
@@ -89,37 +118,55 @@ def told(file: FileDiff) -> str:
     if file.verdict in {"leftOnly", "rightOnly"}:
         side = file.left or file.right
         where = "missing on the right" if file.verdict == "leftOnly" else "only on the right"
-        return f"{where} ({size_text(side.size)})" if side else where
-    summary = summarised(file)
-    few = [text for change in file.changes[:2] if len(text := changed(change)) <= _BRIEF]
-    if summary and few and not file.tensors:
-        return f"{summary}: {'; '.join(few)}"
-    return summary or "; ".join(few) or file.reason or WORDS[file.verdict]
+        sized = f"{where} ({size_text(side.size)})" if side else where
+        return f"{sized}: {file.summary}" if file.summary else sized
+    if file.tensors:
+        return _with_names(file)
+    if not file.changes or all(_is_passage(change) for change in file.changes):
+        return summarised(file) or file.reason or WORDS[file.verdict]
+    few = [_brief(change) for change in file.changes[:_FEW]]
+    left_out = len(file.changes) - len(few) + file.more_changes
+    few += [f"and {_plural(left_out, 'more change', 'more changes')}"] if left_out else []
+    return _because("; ".join(few), _why(file))
 
 
 def summarised(file: FileDiff) -> str | None:
     """What a reader found in one line, with the reason of the gravest change."""
     summary = file.summary or (tensors_told(file.tensors) if file.tensors else None)
-    if summary is None:
-        return None
-    why = next((c.reason for c in file.changes if c.impact == file.impact and c.reason), None)
-    return f"{summary} ({why})" if why else summary
+    return None if summary is None else _because(summary, _why(file))
 
 
-def details(file: FileDiff, limit: int) -> list[str]:
+def story(file: FileDiff, limit: int) -> list[str]:
+    """One file's story in some lines, saying nothing twice: at most ``limit`` single changes.
+
+    A summary comes first where the changes below it do not say it all.
+    """
+    if not file.changes:
+        return [told(file)]
+    if not file.tensors and len(file.changes) <= limit and not file.more_changes:
+        return details(file, limit, reasons=True)
+    summary = summarised(file)
+    return [*([summary] if summary else []), *details(file, limit)]
+
+
+def details(file: FileDiff, limit: int, *, reasons: bool = False) -> list[str]:
     """The single changes of a file, at most ``limit``, then how many there are besides.
 
     Passages of text take a line for each of their lines. A change says its impact where
-    that is not the file's.
+    that is not the file's, and with ``reasons`` why, each reason once.
     """
     lines: list[str] = []
+    said: set[str] = set()
     for change in file.changes[:limit]:
         first, *rest = _passage(change) or [changed(change)]
-        impact = f" ({change.impact})" if change.impact not in {None, file.impact} else ""
-        lines += [first + impact, *rest]
+        notes = [change.impact] if change.impact not in {None, file.impact} else []
+        if reasons and change.reason and change.reason not in said:
+            said.add(change.reason)
+            notes.append(change.reason)
+        lines += [_because(first, ": ".join(filter(None, notes))), *rest]
     left_out = max(0, len(file.changes) - limit) + file.more_changes
     if left_out > 0:
-        lines.append(f"and {left_out} more changes")
+        lines.append(f"and {_plural(left_out, 'more change', 'more changes')}")
     return lines
 
 
@@ -133,7 +180,36 @@ def changed(change: Change) -> str:
         text += f": added {_value(right)}"
     elif left is not msgspec.UNSET:
         text += f": removed {_value(left)}"
-    return f"{text}: {change.what}" if change.what else text
+    return ": ".join(part for part in (text, change.what) if part)
+
+
+def _brief(change: Change) -> str:
+    """One change in few words."""
+    if _is_passage(change):
+        return f"{change.at}: {change.what}" if change.what else f"{change.at} changed"
+    text = changed(change)
+    if len(text) <= _BRIEF:
+        return text
+    return shorten(f"{change.at}: {change.what}" if change.what else f"{change.at} changed", _BRIEF)
+
+
+def _why(file: FileDiff) -> str | None:
+    """The reason of the gravest change; changed tensors need none."""
+    if file.tensors and file.impact == "behaviour":
+        return None
+    return next((c.reason for c in file.changes if c.impact == file.impact and c.reason), None)
+
+
+def _because(text: str, why: str | None) -> str:
+    return f"{text} ({why})" if why else text
+
+
+def _with_names(file: FileDiff) -> str:
+    """The summary of a weight file with the first changed tensors' names."""
+    summary = summarised(file) or ""
+    names = file.tensors.changed if file.tensors and file.summary else []
+    few = ", ".join(shorten(name, 60) for name in names[:_FEW])
+    return _because(summary, few + (", …" if len(names) > _FEW else ""))
 
 
 def tensors_told(tensors: TensorDiff) -> str:
@@ -238,9 +314,14 @@ def _named(names: list[str], what: str) -> str:
     return f"{len(names)} {what} ({shown})"
 
 
+def _is_passage(change: Change) -> bool:
+    """Whether a change is about lines of a text; of one inside JSON, behind its pointer."""
+    return _PASSAGES.search(change.at) is not None
+
+
 def _passage(change: Change) -> list[str]:
     """A changed passage of text as removed and added lines; nothing for other changes."""
-    if not change.at.startswith("line"):
+    if not _is_passage(change):
         return []
     lines = [f"{change.at}: {change.what}" if change.what else f"{change.at}:"]
     for sign, value in (("-", change.left), ("+", change.right)):

@@ -13,15 +13,14 @@ from manifestd.reports.telling import (
     RESULTS,
     WORDS,
     based,
-    details,
     headline,
     highlights,
     hints,
+    notes,
     outcomes,
     placed,
     signed,
-    summarised,
-    told,
+    story,
     warnings,
 )
 from manifestd.reports.text_run import COLORS, paint, run_lines
@@ -64,7 +63,7 @@ def _lines(diff: Diff, options: ReportOptions) -> Iterator[str]:
     for path, sentence in warnings(diff)[:_WARNINGS]:
         name = f"{visible(path)}: " if path is not None else ""
         yield f"Warning: {name}{_plain(sentence)}"
-    for note in diff.notes:
+    for note in notes(diff):
         yield f"Note: {_plain(note)}"
     files = [file for file in diff.files if file.verdict != "identical"]
     if files:
@@ -88,16 +87,9 @@ def _table(files: list[FileDiff], diff: Diff, options: ReportOptions) -> Iterato
     yield _row(header, widths) + "FILE"
     for file, row in zip(files[:_ROWS], rows, strict=False):
         yield paint(_row(row, widths), COLORS[results[file.path]], options) + visible(file.path)
-        yield from (f"    {_plain(line)}" for line in _story(file))
+        yield from (f"    {_plain(line)}" for line in story(file, _DETAILS))
     if len(files) > _ROWS:
         yield f"and {len(files) - _ROWS} more files; --format json lists them all"
-
-
-def _story(file: FileDiff) -> list[str]:
-    if not file.changes:
-        return [told(file)]
-    summary = summarised(file)
-    return [*([summary] if summary else []), *details(file, _DETAILS)]
 
 
 def _row(cells: tuple[str, ...], widths: list[int]) -> str:

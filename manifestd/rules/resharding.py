@@ -136,7 +136,7 @@ class _Recut:
             also = "" if self.tensors.metadata == "same" else "; metadata changed"
             tensors = "1 tensor" if self.tensors.same == 1 else f"{self.tensors.same} tensors"
             return f"{place}the same {tensors} in other files ({where}){also}"
-        return f"{place}{summary(self.tensors)}; they stand in other files ({where})"
+        return f"{place}{summary(self.tensors, named=True)}; they stand in other files ({where})"
 
     def files(self) -> dict[str, str]:
         """Path -> what became of its tensors."""
@@ -146,7 +146,9 @@ class _Recut:
             elsewhere = {tensor["name"] for facts in theirs.values() for tensor in facts["tensors"]}
             for path, facts in mine.items():
                 if path not in found:
-                    here = {tensor["name"] for tensor in theirs.get(path, {"tensors": []})["tensors"]}
+                    here = {
+                        tensor["name"] for tensor in theirs.get(path, {"tensors": []})["tensors"]
+                    }
                     names = [t["name"] for t in facts["tensors"] if t["name"] not in here]
                     found[path] = self._file(names, elsewhere, other)
         return {path: text for path, text in found.items() if text}

@@ -116,13 +116,14 @@ def _tensor_change(left: Facts, right: Facts) -> Change | None:
     )
 
 
-def summary(diff: TensorDiff, *, what: str = "tensors") -> str:
-    """One line for people about a tensor diff."""
+def summary(diff: TensorDiff, *, what: str = "tensors", named: bool = False) -> str:
+    """One line for people about a tensor diff; ``named`` adds the first changed names."""
     total = diff.same + diff.unknown + len(diff.changed) + len(diff.left_only)
     parts = []
     if diff.changed:
         names = ", ".join(diff.changed[:2]) + (", …" if len(diff.changed) > 2 else "")
-        parts.append(f"{len(diff.changed)} of {total} {what} changed: {names}")
+        told = f"{len(diff.changed)} of {total} {what} changed"
+        parts.append(f"{told} ({names})" if named else told)
     if diff.left_only:
         parts.append(f"{len(diff.left_only)} only left")
     if diff.right_only:

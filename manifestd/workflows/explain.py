@@ -93,7 +93,13 @@ class Explainer:
             tensors=diff.tensors,
             findings=new,
         )
-        return msgspec.structs.replace(diff, impact=found.impact, changes=found.changes)
+        alone = diff.verdict in {"leftOnly", "rightOnly"}
+        return msgspec.structs.replace(
+            diff,
+            impact=found.impact,
+            changes=found.changes,
+            summary=found.reason if alone else diff.summary,
+        )
 
     def facts(self, file: File) -> Facts | None:
         """What a reader learned of a file when it was snapshotted; None where nothing is stored."""
