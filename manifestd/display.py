@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Final
-
-# Cc control, Cf format (bidi overrides, zero width), Cs surrogates, Zl/Zp line separators.
-_UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 
 def printable(text: str) -> str:
-    r"""Return ``text`` with everything that could move a cursor or hide a letter escaped.
+    r"""Return ``text`` with everything that could move a cursor, hide a letter or mislead escaped.
 
-    Backslashes are doubled only when something else had to be escaped, so
-    ordinary names read as they are and escaped ones stay unambiguous.
+    Control, format (bidi, zero width), unassigned and odd space characters are
+    escaped; of text that is not in normal form C everything but ASCII is, or
+    else ``é`` in one piece and in two would look the same. Backslashes are
+    doubled only when something else had to be escaped, so ordinary names read
+    as they are and escaped ones stay unambiguous.
 
     Example:
-        >>> printable("weights\x1b[31m.bin")
-        'weights\\x1b[31m.bin'
+        >>> printable("weights\x1b[31m.bin"), printable("e\u0301t\u00e9")
+        ('weights\\x1b[31m.bin', 'e\\u0301t\\xe9')
     """
     if text.isascii() and text.isprintable():
         return text
-    if not any(unicodedata.category(char) in _UNSAFE for char in text):
+    composed = unicodedata.is_normalized("NFC", text)
+    if composed and text.isprintable():
         return text
-    return "".join(map(_escaped, text))
+    return "".join(_escaped(char, ascii_only=not composed) for char in text)
 
 
-def _escaped(char: str) -> str:
+def _escaped(char: str, *, ascii_only: bool) -> str:
     if char == "\\":
         return "\\\\"
-    if unicodedata.category(char) not in _UNSAFE:
+    if char.isprintable() and (char.isascii() or not ascii_only):
         return char
     code = ord(char)
     if code < 0x100:
