@@ -26,7 +26,7 @@ from manifestd.store.filesystem import refuse_network
 
 APPLICATION_ID: Final = 0x6D_66_73_74
 """``mfst``, in the file's header: tells a manifestd store from other SQLite files."""
-VERSION: Final = 3
+VERSION: Final = 4
 """The schema's version, kept as ``user_version``: the number of migrations."""
 PAGE_SIZE: Final = 16_384
 """Leaves are about 3 KB; 16 KiB pages keep them off overflow pages (16 % smaller, 1.7x faster)."""

@@ -78,6 +78,16 @@ def m0003_runs(tables: Tables) -> None:
     model.create_index(["name", "run"])
 
 
+@migrations()
+def m0004_notified(tables: Tables) -> None:
+    """What each notification channel was told."""
+    _table(tables, "notified").create(
+        {"channel": str, "key": str, "data": bytes},
+        pk=("channel", "key"),
+        not_null={"channel", "key", "data"},
+    )
+
+
 def create_log_tables(tables: Tables) -> None:
     """Make the tables of :data:`LOG_TABLES`, empty."""
     log = _table(tables, "log")

@@ -12,6 +12,7 @@ from manifestd.store.blobs import Blobs
 from manifestd.store.database import Database, connect
 from manifestd.store.journal import Journal
 from manifestd.store.log import Log
+from manifestd.store.notified import Notified
 from manifestd.store.rows import Place
 from manifestd.store.runs import Runs
 from manifestd.store.snapshots import Snapshots
@@ -34,6 +35,7 @@ class Store:
         tags: What ``NAME:TAG`` names, from the log.
         snapshots: Records and signatures, found by reference.
         runs: What came of every model in every run.
+        notified: What each notification channel was told.
     """
 
     def __init__(self, database: Database) -> None:
@@ -45,6 +47,7 @@ class Store:
         self.tags = Tags(database, self.blobs, self.log)
         self.snapshots = Snapshots(database, self.blobs, self.log, self.tags)
         self.runs = Runs(database, self.blobs)
+        self.notified = Notified(database)
 
     def close(self) -> None:
         """Close the file. May be called twice."""
