@@ -43,6 +43,8 @@ ADDRESSES: Final[dict[str, tuple[str, ...]]] = {
     "awscrt": ("reading/",),
     "yaml": ("formats/",),
     "moto": ("loopback/",),
+    "apprise": ("notifiers/apprise",),
+    "opentelemetry": ("workflows/traces", "workflows/otlp"),
     "requests": (),
     "httpx": (),
 }
@@ -54,7 +56,7 @@ EXCUSED: Final = {
     ("reading/forked_worker.py", "pickle.loads"),
 }
 
-FAMILIES: Final = ["sources", "formats", "signing", "reports"]
+FAMILIES: Final = ["sources", "formats", "signing", "reports", "notifiers"]
 # Members that need several files; every other file belongs to the member of its own name.
 SOURCE_OF_PREFIX: Final = {"local": "directory", "lfs": "directory"}
 
