@@ -117,6 +117,9 @@ class Ladder:
         stored = {
             name: value for name, value in known.digests().items() if evidence.get(name) == _STORED
         }
+        if not _answered(item, stored, known.seen.hints):
+            # A HEAD was refused then, or thought not worth it; it may be now.
+            return None
         return Entry(
             path=known.path,
             size=item.size,
@@ -284,6 +287,16 @@ class _Found:
             self.hints["checksumAlgorithms"] = list(item.algorithms)
         if item.kind:
             self.hints["checksumType"] = item.kind
+
+
+def _answered(item: Listed, stored: dict[str, str], hints: dict[str, Any]) -> bool:
+    """Whether S3 told, when it was asked before, the checksum that the listing names."""
+    if any(name in hints for name in ("untypedChecksums", "otherChecksums", "oddChecksums")):
+        return True
+    if item.algorithms is None:
+        return bool(stored)
+    known = {name.removesuffix("-composite") for name in stored}
+    return any(name.lower() in known for name in item.algorithms)
 
 
 _STORED: Final[Grade] = evidence.STORED

@@ -98,8 +98,14 @@ def same_object(before: File, entry: Entry) -> bool:
     )
 
 
-def _same_claim(before: File, entry: Entry) -> bool:
-    return before.sha256 is not None and entry.digests.get("sha256") == before.sha256
+def _carries(before: File, entry: Entry, *, fresh: bool) -> bool:
+    """Whether facts recorded before say of this object all that reading it again would."""
+    if fresh or before.sha256 is None or entry.digests.get("sha256") != before.sha256:
+        return False
+    if before.seen.facts is not None:
+        return True
+    reader = reader_for(entry.path, entry.size)
+    return reader is None or (reader.needs_body and entry.size > BODY_LIMIT)
 
 
 def _without_commit(identity: dict[str, str]) -> dict[str, str]:
@@ -115,20 +121,20 @@ def decide(
         request: What was asked for.
         entry: As listed.
         before: The same path in the latest snapshot of this place.
-        wanted: Algorithms the other side of a later comparison needs.
+        wanted: Algorithms the other side of a later comparison needs and nothing here has.
         run: Number of this run, for the rotation of samples.
     """
     if entry.problem is not None:
         return Decision(action="skip")
     rechecks = False
     if before is not None and same_object(before, entry):
-        enough = wanted <= before.seen.digests.keys() | before.seen.hints.keys()
+        enough = wanted <= before.seen.digests.keys()
         measured = before.seen.evidence.get("sha256") in {"measured", "reused"}
         if measured and enough:
             rechecks = request.fresh or in_sample(entry.path, request.sample, run)
             if not rechecks:
                 return Decision(action="reuse")
-        elif request.read != "all" and enough and _same_claim(before, entry):
+        elif request.read != "all" and enough and _carries(before, entry, fresh=request.fresh):
             return Decision(action="carry")
     if request.read == "none":
         return Decision(action="keep")

@@ -18,16 +18,16 @@ import msgspec
 from manifestd import canonical
 from manifestd.errors import EmptySourceError
 from manifestd.model.digest import Digest
-from manifestd.model.entry import Entry, File, Measurement, Problem
+from manifestd.model.entry import Entry, Measurement, Problem
 from manifestd.model.snapshot import Snapshot, SnapshotResult
 from manifestd.reading.pool import run_tasks
-from manifestd.reading.wants import ChunkLayout
 from manifestd.rules.globs import matches_any
 from manifestd.signing.base import Signer
 from manifestd.sources.base import Resolved, Source
 from manifestd.store import Store
 from manifestd.workflows.assemble import Assembly, Journaled, Keeper
 from manifestd.workflows.company import ALONE, Company, Recalled
+from manifestd.workflows.cross_evidence import asked_for
 from manifestd.workflows.measuring import Task, Worker, run_forked
 from manifestd.workflows.plan import Decision, PathJoin, SnapshotRequest, decide
 from manifestd.workflows.taking import (
@@ -128,8 +128,10 @@ class _Run:
         self.captured_at = ""
         self.before: tuple[Digest, Snapshot] | None = store.snapshots.latest(resolved.place)
         self.other: Snapshot | None = None
+        self.other_digest: Digest | None = None
         if request.evidence_for is not None:
-            self.other = store.snapshots.load(store.snapshots.resolve(request.evidence_for))
+            self.other_digest = store.snapshots.resolve(request.evidence_for)
+            self.other = store.snapshots.load(self.other_digest)
         self.spool = store.spool()
         self.journal = store.journal(self._key())
         self.journaled = self._resume()
@@ -151,9 +153,7 @@ class _Run:
 
     def _key(self) -> str:
         parts = [self.resolved.place, self.resolved.revision, self.request.read]
-        return canonical.encode(
-            [*parts, list(self.request.ignore), self.request.evidence_for]
-        ).decode()
+        return canonical.encode([*parts, list(self.request.ignore), self.other_digest]).decode()
 
     def _resume(self) -> dict[str, tuple[str, Journaled]]:
         decoder = msgspec.msgpack.Decoder(Journaled)
@@ -186,11 +186,13 @@ class _Run:
         """Decide once for every listed file, in path order; a byte each is remembered."""
         before, other = self._beside(self.before and self.before[1]), self._beside(self.other)
         for entry in self.spool:
-            wanted = _wanted(other.find(entry.path)) if self.other else frozenset()
             known = before.find(entry.path)
+            wanted: frozenset[str] = frozenset()
+            if self.other is not None:
+                wanted = asked_for(entry, other.find(entry.path)).lacking(self.store, known)
             decision = decide(self.request, entry, known, wanted, self.number)
             self.decided.append(_DECISIONS.index(decision))
-            if decision.action in _READS and not self._is_journaled(entry):
+            if decision.action in _READS and not self._is_journaled(entry, decision.action):
                 self.to_read += 1
                 if decision.action == "read":
                     self.to_read_bytes += entry.size
@@ -202,12 +204,12 @@ class _Run:
             action = _DECISIONS[code].action
             found["files"] += 1
             found["bytes"] += entry.size
-            if action == "reuse" or (action == "read" and self._is_journaled(entry)):
+            if action == "reuse" or (action == "read" and self._is_journaled(entry, action)):
                 found["bytes_reusable"] += entry.size
             elif action == "read":
                 found["files_to_read"] += 1
                 found["bytes_to_read"] += entry.size
-            elif action == "headers" and not self._is_journaled(entry):
+            elif action == "headers" and not self._is_journaled(entry, action):
                 found["headers_to_read"] += 1
         return Estimate(**found | {"requests": self.source.requests})
 
@@ -236,22 +238,24 @@ class _Run:
         other = self._beside(self.other)
         for entry, code in zip(self.spool, self.decided, strict=True):
             action = _DECISIONS[code].action
-            if action not in _READS or self._is_journaled(entry):
+            if action not in _READS or self._is_journaled(entry, action):
                 continue
             self.reading[entry.path] = entry
-            asks = other.find(entry.path) if self.other else None
+            asked = asked_for(entry, other.find(entry.path) if self.other else None)
             yield Task(
                 entry=entry,
                 headers_only=action == "headers",
-                algorithms=_wanted(asks) & _COMPUTABLE,
-                layouts=_layouts(asks),
+                algorithms=asked.algorithms,
+                layouts=asked.layouts,
             )
 
-    def _is_journaled(self, entry: Entry) -> bool:
+    def _is_journaled(self, entry: Entry, action: str) -> bool:
         if not self.journaled:
             return False
         found = self.journaled.get(entry.path)
-        return found is not None and found[0] == _token(entry)
+        if found is None or found[0] != _token(entry):
+            return False
+        return action == "headers" or "sha256" in found[1].digests
 
     def _collect(self, results: Iterator[Measurement], told: Progress, *, forked: bool) -> None:
         batch: list[Measurement] = []
@@ -290,10 +294,10 @@ class _Run:
             self.journal.append(rows)
         batch.clear()
 
-    def _found(self, entry: Entry) -> Journaled | None:
+    def _found(self, entry: Entry, action: str) -> Journaled | None:
         """What is known of a file from this run, or from the interrupted one before it."""
         found = self.measured.get(entry.path)
-        if found is None and self._is_journaled(entry):
+        if found is None and self._is_journaled(entry, action):
             self.resumed += 1
             return self.journaled[entry.path][1]
         return found
@@ -307,7 +311,7 @@ class _Run:
             for entry, code in zip(self.spool, self.decided, strict=True):
                 decision = _DECISIONS[code]
                 known = before.find(entry.path) if self.before else None
-                found = self._found(entry) if decision.action in _READS else None
+                found = self._found(entry, decision.action) if decision.action in _READS else None
                 assembly.add(entry, decision, known, found)
             record = assembly.record(
                 self.request,
@@ -348,27 +352,6 @@ class _Run:
             problems=record.problems,
             seconds=0.0,
         )
-
-
-_COMPUTABLE: Final = frozenset({"md5", "sha1", "sha512", "crc64nvme", "crc32", "crc32c"})
-
-
-def _wanted(asks: File | None) -> frozenset[str]:
-    """Algorithms the other side holds while it has no sha256 of this file."""
-    if asks is None or asks.sha256 is not None:
-        return frozenset()
-    composite = {"sha256-composite"} if _layouts(asks) else set()
-    return frozenset(asks.seen.digests.keys() & (_COMPUTABLE | composite))
-
-
-def _layouts(asks: File | None) -> tuple[ChunkLayout, ...]:
-    """The chunk layout that lets an S3 composite of the other side be recomputed here."""
-    if asks is None or asks.sha256 is not None or "sha256-composite" not in asks.seen.digests:
-        return ()
-    size = (asks.seen.hints.get("composite") or {}).get("partSize")
-    return (
-        (ChunkLayout(algorithm="sha256", size=size),) if isinstance(size, int) and size > 0 else ()
-    )
 
 
 def _token(entry: Entry) -> str:
