@@ -190,8 +190,7 @@ def _added(left: dict[int, dict[str, Any]], right: dict[int, dict[str, Any]]) ->
     found = []
     for number, token in left.items():
         if number not in right:
-            what = f"added token {_content(token)} removed"
-            found.append(Change(at=f"/added_tokens/id {number}", left=show(token), what=what))
+            found.append(Change(at=f"/added_tokens/id {number}", left=show(token)))
             continue
         for change in jsondiff.diff(token, right[number], at=f"/added_tokens/id {number}"):
             if len(found) > jsondiff.MAX_CHANGES:
@@ -199,10 +198,5 @@ def _added(left: dict[int, dict[str, Any]], right: dict[int, dict[str, Any]]) ->
             found.append(change)
     for number, token in right.items():
         if number not in left:
-            what = f"added token {_content(token)}"
-            found.append(Change(at=f"/added_tokens/id {number}", right=show(token), what=what))
+            found.append(Change(at=f"/added_tokens/id {number}", right=show(token)))
     return found
-
-
-def _content(token: dict[str, Any]) -> str:
-    return repr(cut(str(token.get("content")), 80))

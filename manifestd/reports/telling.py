@@ -28,6 +28,7 @@ WORDS: Final[dict[Verdict, str]] = {
 
 RESULTS: Final = {"pass": "PASS", "fail": "FAIL", "unknown": "UNKNOWN", "error": "ERROR"}
 
+_ALONE: Final = frozenset({"leftOnly", "rightOnly"})
 _DEMANDS: Final = frozenset({"strict", "min-impact", "signature", "incomplete"})
 _PASSAGES: Final = re.compile(r"(\A| )lines? [0-9]+(-[0-9]+)?\Z")
 _WORST: Final = tuple(WORDS)
@@ -74,7 +75,8 @@ def highlights(diff: Diff) -> list[tuple[str | None, str]]:
     weights = _weights_told(diff, ranked)
     if weights is not None:
         found.append((None, weights))
-        # Their files are told by that one sentence; other files come before them.
+        # Files that came and went are told by that one sentence; other files come first.
+        ranked = [f for f in ranked if not (f.role == "weights" and f.verdict in _ALONE)]
         ranked.sort(key=lambda file: file.role == "weights" and file.impact != "security")
     found += [(file.path, told(file)) for file in ranked]
     return found[:_HIGHLIGHTS]
@@ -98,7 +100,7 @@ def _weights_told(diff: Diff, files: Sequence[FileDiff]) -> str | None:
         return f"weights: {diff.weights.summary}"
     if not diff.weights.equal:
         return None
-    elsewhere = ", in other files" if verdicts & {"leftOnly", "rightOnly"} else ""
+    elsewhere = ", in other files" if verdicts & _ALONE else ""
     return f"weights: the same tensors on both sides{elsewhere}"
 
 
@@ -115,7 +117,7 @@ def told(file: FileDiff) -> str:
     """One file's story in one line: what explains it and why it matters, else why it is so."""
     if file.verdict == "moved":
         return f"moved here from {file.moved_from}"
-    if file.verdict in {"leftOnly", "rightOnly"}:
+    if file.verdict in _ALONE:
         side = file.left or file.right
         where = "missing on the right" if file.verdict == "leftOnly" else "only on the right"
         sized = f"{where} ({size_text(side.size)})" if side else where
@@ -139,8 +141,12 @@ def summarised(file: FileDiff) -> str | None:
 def story(file: FileDiff, limit: int) -> list[str]:
     """One file's story in some lines, saying nothing twice: at most ``limit`` single changes.
 
-    A summary comes first where the changes below it do not say it all.
+    A summary comes first where the changes below it do not say it all. The verdict is not
+    repeated: it stands beside.
     """
+    side = file.left or file.right
+    if file.verdict in _ALONE and side is not None:
+        return [": ".join(filter(None, (size_text(side.size), file.summary)))]
     if not file.changes:
         return [told(file)]
     if not file.tensors and len(file.changes) <= limit and not file.more_changes:

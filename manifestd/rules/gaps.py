@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import Final
 
 from manifestd.model.entry import File
 from manifestd.model.evidence import Grade, at_least
+from manifestd.rules.layouts import layout_of
 
 _COMMANDS: Final = {
     "hf://": "hf",
@@ -15,12 +17,17 @@ _COMMANDS: Final = {
     "hf-cache://": "cache",
     "oci://": "oci",
 }
+_COMPOSITE: Final = "sha256-composite"
 
 
 def closing(
     left: File, right: File, places: tuple[str, str], min_evidence: Grade = "none"
 ) -> str | None:
-    """The command that gives both sides a sha256 of the wanted grade.
+    """The cheapest command that makes the two sides comparable by a strong digest.
+
+    Usually it gives the side without a sha256 one. Where that side has a composite of
+    sha256 over parts of one size, reading the *other* side decides as well: taken where
+    that costs less, because the other is a directory or must be read anyway.
 
     Args:
         left: The left side's knowledge.
@@ -29,17 +36,38 @@ def closing(
         min_evidence: The grade asked for; weaker digests are re-read.
 
     Returns:
-        ``manifestd snapshot s3 s3://b/p/ --read missing``, for both sides where both
-        lack it; None where no place is known or nothing is missing.
+        A sentence with the command; None where no place is known or nothing is missing.
     """
+    files = (left, right)
+    for index in (1, 0):
+        command = _across(files[1 - index], places[1 - index], files[index], places[index])
+        if command is not None:
+            return f"run `{command}`, which reads nothing of {places[index]}, then compare again"
     commands = [
         command
-        for file, place in zip((left, right), places, strict=True)
+        for file, place in zip(files, places, strict=True)
         if (command := _command(file, place, min_evidence)) is not None
     ]
     if not commands:
         return None
-    return "run `" + " && ".join(dict.fromkeys(commands)) + "`, then compare again"
+    free = any(
+        file.sha256 is None and place.startswith("s3://")
+        for file, place in zip(files, places, strict=True)
+    )
+    without = " (or let S3 compute it, without reading: --explain)" if free else ""
+    return "run `" + " && ".join(dict.fromkeys(commands)) + f"`{without}, then compare again"
+
+
+def _across(read: File, place: str, other: File, other_place: str) -> str | None:
+    """Reading one side in the other's layout, where that is cheaper than reading the other."""
+    if other.sha256 is not None or not isinstance(layout_of(other, _COMPOSITE), int):
+        return None
+    if _COMPOSITE not in other.seen.digests:
+        return None
+    if not place.startswith("file://") and read.sha256 is not None:
+        return None
+    command = snapshot_command(place, "missing")
+    return f"{command} --evidence-for {shlex.quote(other_place)}" if command else None
 
 
 def snapshot_command(place: str, read: str) -> str | None:

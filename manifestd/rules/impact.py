@@ -141,7 +141,7 @@ def assess(
         verdict: How its two sides compare. Identical files matter for nothing, equivalent
             ones are cosmetic, undecided ones have no class.
         changes: What a reader explained; may be empty (bytes only).
-        tensors: For weight files: any tensor that is not the same is behaviour.
+        tensors: For weight files: any tensor that is not known to be the same is behaviour.
         findings: What a reader warned of on the right side and not on the left
             (``impact`` and ``what`` of each).
     """
@@ -174,7 +174,7 @@ def _whole(path: str, role: Role, verdict: Verdict) -> tuple[Impact, str]:
 
 
 def _touched(tensors: TensorDiff) -> bool:
-    return bool(tensors.changed or tensors.left_only or tensors.right_only)
+    return bool(tensors.changed or tensors.left_only or tensors.right_only or tensors.unknown)
 
 
 def at_least(impact: Impact, minimum: Impact) -> bool:

@@ -14,7 +14,7 @@ from manifestd.model.change import FileDiff
 from manifestd.model.entry import Chunks, File, Problem
 from manifestd.model.evidence import Grade, at_least
 from manifestd.rules.compare import About
-from manifestd.rules.gaps import closing
+from manifestd.rules.gaps import closing, naming
 from manifestd.rules.impact import assess
 from manifestd.rules.layouts import is_composite, part_digests
 from manifestd.store import Store
@@ -73,6 +73,8 @@ class Explainer:
         )
         if found.equivalent:
             return self._equivalent(told, left, right, places)
+        if found.tensors is not None and found.tensors.unknown:
+            told = self._unread(told, left, right, places)
         told = self.assessed(told, left, right)
         # Damaged ranges come after what they mean, and have no impact of their own.
         changes = [*told.changes, *diff.changes]
@@ -125,6 +127,19 @@ class Explainer:
             f"{left.grade()} on the left and {right.grade()} on the right",
             hint=closing(left, right, places, minimum),
         )
+
+    def _unread(self, diff: FileDiff, left: File, right: File, places: tuple[str, str]) -> FileDiff:
+        """Tensors whose values were not compared: what is known all the same, and what to run."""
+        facts = self.facts(left) or {}, self.facts(right) or {}
+        hint = naming(["digestAlgorithm" in one for one in facts], places)
+        diff = msgspec.structs.replace(diff, hint=hint)
+        header = facts[0].get("header")
+        if diff.tensors is None or header is None or header != facts[1].get("header"):
+            return diff
+        count = diff.tensors.unknown
+        which = f"at least one of {count} tensors" if count > 1 else "its tensor"
+        summary = f"the same header; the values of {which} changed, the digests would say which"
+        return msgspec.structs.replace(diff, summary=summary)
 
     def _explanation(self, path: str, left: File, right: File) -> Explanation | None:
         reader = reader_for(path, max(left.size, right.size))

@@ -74,9 +74,8 @@ def test_a_new_added_token_is_named() -> None:
         {"id": 0, "content": "<s>", "special": True, "lstrip": False},
         {"id": 100, "content": "<tool>", "special": True},
     ]
-    assert whats(tokenizer(), tokenizer(added_tokens=added)) == [
-        "/added_tokens/id 100: added token '<tool>'"
-    ]
+    found = told("tokenizer.json", tokenizer(), tokenizer(added_tokens=added))
+    assert [(c.at, c.right) for c in found.changes] == [("/added_tokens/id 100", added[1])]
 
 
 def test_everything_else_in_a_tokenizer_comes_as_a_pointer() -> None:
