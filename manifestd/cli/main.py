@@ -13,6 +13,7 @@ import click
 from manifestd._version import __version__
 from manifestd.cli.context import Context
 from manifestd.errors import ManifestdError
+from manifestd.model.failure import failure_of
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "init": ("manifestd.cli.init:init", "Write a configuration, a signing key and the store."),
@@ -131,7 +132,7 @@ def run(arguments: list[str]) -> int:
         result: Any = cli.main(args=arguments, prog_name="manifestd", standalone_mode=False)
     except ManifestdError as error:
         if wants_json:
-            output.emit_json(output.failure_of(error))
+            output.emit_json(failure_of(error))
         else:
             output.show_error(error)
         return error.exit_code
@@ -160,7 +161,7 @@ def _usage(error: click.ClickException, *, wants_json: bool) -> int:
     from manifestd.errors import UsageError
 
     if wants_json:
-        output.emit_json(output.failure_of(UsageError(error.format_message())))
+        output.emit_json(failure_of(UsageError(error.format_message())))
         return 2
     context = error.ctx if isinstance(error, click.UsageError) else None
     output.show_error(

@@ -12,8 +12,7 @@ import msgspec
 
 from manifestd.display import printable
 from manifestd.errors import ManifestdError
-from manifestd.model.failure import Failure
-from manifestd.redact import redact
+from manifestd.model.failure import failure_of
 
 
 def emit(text: str, output: Path | None = None) -> None:
@@ -62,18 +61,6 @@ def table(rows: Iterable[Sequence[str]], header: Sequence[str] | None = None) ->
         for line in lines
     )
     return "\n".join(text) + "\n"
-
-
-def failure_of(error: ManifestdError) -> Failure:
-    """The error as a document; texts are redacted once more, here."""
-    return Failure(
-        code=error.code,
-        what=redact(error.what),
-        why=redact(error.why) if error.why else None,
-        hint=redact(error.hint) if error.hint else None,
-        facts=msgspec.to_builtins(error.facts, str_keys=True),
-        exit_code=error.exit_code,
-    )
 
 
 def show_error(error: ManifestdError) -> None:

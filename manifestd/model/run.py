@@ -9,6 +9,7 @@ import msgspec
 from manifestd.model import media_types
 from manifestd.model.change import Diff, ModelVerdict, Result
 from manifestd.model.entry import Problem
+from manifestd.model.evidence import Grade
 from manifestd.model.failure import Failure
 from manifestd.model.snapshot import EvidenceCounts, Timestamp
 
@@ -25,6 +26,7 @@ class RunSide(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         manifest: Content identity; None while a file's sha256 is unknown.
         revision: The source's own immutable name of the state, if it has one.
         captured_at: When its listing was taken; older than the run with ``--offline``.
+        policy: Digest of the policy that was applied to it.
         complete: Every file's sha256 is known and nothing was out of reach.
         evidence: How many files' sha256 is known by which grade.
         files: Number of files.
@@ -42,6 +44,7 @@ class RunSide(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     manifest: str | None = None
     revision: str | None = None
     captured_at: str | None = None
+    policy: str | None = None
     complete: bool = False
     evidence: EvidenceCounts | None = None
     files: int = 0
@@ -93,7 +96,9 @@ class RunModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         sides: Side -> its snapshot, the reference first.
         compared: For each diff, the name of the side on its right; its left is the reference.
         diffs: Differences only: identical files are counted and not listed.
-        policy: What the policy objects to, of all sides.
+        attestations: Digests of the signed in-toto test results, one for each diff; empty
+            when nothing is signed.
+        policy: What the policy objects to, of all sides; of equal content it is said once.
         error: What kept the model from being judged whole; a side's own error is repeated here.
         notes: What a reader must know besides.
         seconds: Wall time.
@@ -107,6 +112,7 @@ class RunModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     sides: dict[str, RunSide]
     compared: list[str] = []
     diffs: list[Diff] = []
+    attestations: list[str] = []
     policy: list[RunFinding] = []
     error: Failure | None = None
     notes: list[str] = []
@@ -157,3 +163,109 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     bytes_reused: int = 0
     requests: int = 0
     seconds: float = 0.0
+
+
+class PlanSide(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What one side of one model would cost.
+
+    Attributes:
+        reference: As configured, the template filled in.
+        files: Number of files.
+        bytes: Sum of their sizes.
+        bytes_to_read: Sizes of the files that would be streamed.
+        bytes_reusable: Sizes of the files whose measurement would be taken over.
+        files_to_read: Files that would be streamed.
+        headers_to_read: Files of which only tensor headers would be fetched, some KB each.
+        requests: Requests for the listing, and one for each file to read; headers and
+            redirects come on top.
+        error: Why nothing can be said.
+    """
+
+    reference: str
+    files: int = 0
+    bytes: int = 0
+    bytes_to_read: int = 0
+    bytes_reusable: int = 0
+    files_to_read: int = 0
+    headers_to_read: int = 0
+    requests: int = 0
+    error: Failure | None = None
+
+
+class PlanModel(msgspec.Struct, frozen=True, kw_only=True):
+    """What one model would cost: side -> cost, the reference first."""
+
+    name: str
+    sides: dict[str, PlanSide]
+
+
+class RunPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What ``run --plan`` prints: what a run would do and cost. No content was read for it.
+
+    Attributes:
+        models: In the order of the configuration.
+        bytes_to_read: Of all sides.
+        bytes_reusable: Of all sides.
+        files_to_read: Of all sides.
+        requests: Of all sides.
+        errors: Sides of which nothing can be said.
+        notes: What a reader must know besides.
+    """
+
+    schema: Literal["manifestd.run-plan/v1"] = media_types.SCHEMA_RUN_PLAN
+    models: list[PlanModel]
+    bytes_to_read: int
+    bytes_reusable: int
+    files_to_read: int
+    requests: int
+    errors: int
+    notes: list[str] = []
+
+
+class StatusModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """How one model stands.
+
+    Attributes:
+        name: As configured when it was last run.
+        result: Of its last run.
+        verdict: Of its last run.
+        run: Name of its last run.
+        at: When that run started.
+        age_seconds: How long ago that was.
+        last_pass: When the last run started in which it passed; None: it never did.
+        evidence: The weakest grade by which a file's sha256 is known, over all sides; None
+            when a side has no snapshot.
+        trend: Results of its last runs, oldest first.
+        what: One line on what is wrong, or None.
+        sides: Side -> digest of its last snapshot.
+    """
+
+    name: str
+    result: Result
+    verdict: ModelVerdict | None
+    run: str
+    at: str
+    age_seconds: int
+    last_pass: str | None
+    evidence: Grade | None
+    trend: list[Result]
+    what: str | None
+    sides: dict[str, str | None]
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What ``status --format json`` prints: how every model stands that was ever run.
+
+    Attributes:
+        at: Now.
+        models: By name.
+        last_run: Name of the last run that came to its end.
+        exit_code: What a run with these results would end with.
+    """
+
+    schema: Literal["manifestd.status/v1"] = media_types.SCHEMA_STATUS
+    at: Timestamp
+    counts: RunCounts
+    models: list[StatusModel]
+    last_run: str | None
+    exit_code: Literal[0, 1, 3, 4]

@@ -174,9 +174,15 @@ class Snapshots:
         """Snapshots that hold this manifest, newest first; errors as :meth:`list`."""
         return self.select({"manifest = ?": raw_digest(digest)})
 
-    def latest(self, place: str) -> tuple[Digest, Snapshot] | None:
-        """The newest snapshot of a place, or None; errors as :meth:`list`."""
-        found = self.list(source=place, limit=1)
+    def latest(self, place: str, revision: str | None = None) -> tuple[Digest, Snapshot] | None:
+        """The newest snapshot of a place, or None; errors as :meth:`list`.
+
+        Args:
+            place: Canonical reference without revision.
+            revision: Only of this branch, tag or revision.
+        """
+        conditions = {"source = ?": place, "? IN (requested, revision)": revision}
+        found = self.select({sql: value for sql, value in conditions.items() if value}, 1)
         if not found:
             return None
         return Digest(found[0].digest), self.load(found[0].digest)

@@ -38,7 +38,7 @@ from manifestd.model.history import (
 )
 from manifestd.model.logentry import LogEntry
 from manifestd.model.manifest import Manifest
-from manifestd.model.run import Run
+from manifestd.model.run import Run, RunPlan, Status
 from manifestd.model.snapshot import Snapshot, SnapshotResult
 from manifestd.model.statement import Statement
 from manifestd.workflows.verify import VerifyReport
@@ -66,6 +66,9 @@ SCHEMAS: Final[dict[str, type]] = {
     "history": Ledger,
     "store-prune": Pruned,
     "run": Run,
+    "notification": Notification,
+    "run-plan": RunPlan,
+    "status": Status,
     "explanation": Explanation,
     "error": Failure,
 }
@@ -147,9 +150,16 @@ TIGHTER: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "FileSide": {"digests": DIGESTS},
     "RunSide": {
         "snapshot": _or_null(DIGEST),
+        "policy": _or_null(DIGEST),
         "manifest": _or_null(DIGEST),
         "capturedAt": _or_null(TIME),
     },
+    "StatusModel": {
+        "at": TIME,
+        "lastPass": _or_null(TIME),
+        "sides": {"type": "object", "additionalProperties": _or_null(DIGEST)},
+    },
+    "RunModel": {"attestations": {"type": "array", "items": DIGEST}},
     "RunFinding": {"policy": DIGEST, "what": {"type": "string", "minLength": 1}},
     "WeightsDiff": {"left": _or_null(DIGEST), "right": _or_null(DIGEST)},
     "Failure": {

@@ -1,0 +1,342 @@
+"""``run``: every model on both sides, some at a time; one model's failure never hides another.
+
+Models are judged in threads, each with a store of its own; writing takes turns. The
+thread that called keeps what comes, in the store, as it comes. What an interrupted run
+has finished is in the store, and what it was reading is in the journal.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+import msgspec
+
+from manifestd.config import Config
+from manifestd.model.change import Result
+from manifestd.model.digest import Digest
+from manifestd.model.entry import Measurement
+from manifestd.model.logentry import time_text
+from manifestd.model.run import Run, RunCounts, RunModel
+from manifestd.signing.base import Signer
+from manifestd.sources.base import Shared
+from manifestd.store import Store
+from manifestd.workflows.company import Company
+from manifestd.workflows.run_model import Judged, Judging, ModelJudge
+from manifestd.workflows.run_plan import PlannedModel
+from manifestd.workflows.taking import Progress
+
+if TYPE_CHECKING:
+    from manifestd.signing.trust import Trust
+
+WORKERS: Final = 16
+"""Models at once; most of their time is waiting for answers."""
+
+JOBS: Final = 16
+"""Files read at once over all models, unless it is said otherwise."""
+
+_PATIENCE: Final = 10.0
+"""Seconds that models get to put down what they have when the run is interrupted."""
+
+_FIELD: Final[dict[Result, str]] = {
+    "pass": "passed", "fail": "fail", "unknown": "unknown", "error": "error",
+}  # fmt: skip
+
+
+class Watcher(Protocol):
+    """Who is told how the whole run goes. Called from several threads."""
+
+    def reading(self, size: int, files: int) -> None:
+        """A side will read so many bytes in so many files."""
+
+    def bytes(self, count: int) -> None:
+        """So many content bytes arrived."""
+
+    def done(self, measurement: Measurement) -> None:
+        """One file is finished."""
+
+    def judged(self, model: RunModel) -> None:
+        """One model is finished; called from the thread that started the run."""
+
+
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is to do.
+
+    Attributes:
+        models: Which models, in order.
+        tool: Name and version for records.
+        token: Random text that tells this run from others of the same second.
+        offline: Compare what is stored; ask no source.
+        jobs: Files read at once, over all models.
+        retry_budget: Seconds that one request may spend on retries.
+        own_outputs: Absolute paths that manifestd itself writes.
+        notes: What a reader of the result must know besides.
+    """
+
+    models: Sequence[PlannedModel]
+    tool: str
+    token: str
+    offline: bool = False
+    jobs: int = JOBS
+    retry_budget: float = 120.0
+    own_outputs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+OpenStore = Callable[[AbstractContextManager[object]], Store]
+"""Opens the store for writing, with the lock that its transactions take."""
+
+
+def run_models(
+    request: RunRequest,
+    config: Config,
+    open_store: OpenStore,
+    watcher: Watcher,
+    *,
+    signer: Signer | None = None,
+    trust: Callable[[], Trust],
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Run:
+    """Judge every model, keep the results in the store, and answer with all of them.
+
+    An interrupt (``KeyboardInterrupt``) ends it early: the result says ``interrupted`` and has
+    the models that were finished.
+
+    Raises:
+        ManifestdError: The store cannot be opened or written, or a key cannot be read. What
+            concerns one model only is in its part of the result.
+    """
+    started, begun = clock().astimezone(UTC), time.monotonic()
+    run_id = f"{started:%Y%m%dT%H%M%SZ}-{request.token}"
+    turn, stop = threading.Lock(), threading.Event()
+    with closing(Shared()) as shared, closing(open_store(turn)) as store:
+        number = store.runs.start(run_id, time_text(started))
+        judging = Judging(
+            config=config,
+            tool=request.tool,
+            run_id=run_id,
+            offline=request.offline,
+            jobs=request.jobs,
+            retry_budget=request.retry_budget,
+            company=Company(shared=shared, turn=threading.BoundedSemaphore(request.jobs)),
+            signer=signer,
+            trust=_once(trust),
+            clock=clock,
+            progress=lambda size, files: _telling(watcher, stop, size, files),
+            own_outputs=request.own_outputs,
+        )
+        team = _Team(request.models, judging, lambda: open_store(turn), stop)
+        found: dict[int, RunModel] = {}
+        interrupted = False
+        try:
+            for position, judged in team.results():
+                store.runs.add(number, position, judged.model, judged.statements)
+                found[position] = judged.model
+                watcher.judged(judged.model)
+        except KeyboardInterrupt:
+            interrupted = True
+            for position, judged in team.rest():
+                store.runs.add(number, position, judged.model, judged.statements)
+                found[position] = judged.model
+        finally:
+            stop.set()
+        run = _run_of(
+            request,
+            [found[position] for position in sorted(found)],
+            run_id=run_id,
+            times=(time_text(started), time_text(clock().astimezone(UTC))),
+            interrupted=interrupted,
+            seconds=round(time.monotonic() - begun, 3),
+        )
+        _finish(store, number, run, clock())
+    return run
+
+
+def _finish(store: Store, number: int, run: Run, at: datetime) -> None:
+    """Keep the run's document, and log it in the same transaction."""
+    with store.transaction():
+        document = Digest(store.runs.finish(number, run))
+        store.log.append(
+            "verdict",
+            document,
+            at,
+            {
+                "run": run.run_id,
+                "pass": run.counts.passed,
+                "fail": run.counts.fail,
+                "unknown": run.counts.unknown,
+                "error": run.counts.error,
+            },
+        )
+
+
+def _run_of(
+    request: RunRequest,
+    models: list[RunModel],
+    *,
+    run_id: str,
+    times: tuple[str, str],
+    interrupted: bool,
+    seconds: float,
+) -> Run:
+    sides = [side for model in models for side in model.sides.values()]
+    notes = list(request.notes)
+    if interrupted:
+        left = len(request.models) - len(models)
+        notes.append(f"interrupted: {left} models were not judged; run it again to go on")
+    return Run(
+        run_id=run_id,
+        started_at=times[0],
+        finished_at=times[1],
+        tool=request.tool,
+        offline=request.offline,
+        interrupted=interrupted,
+        exit_code=exit_code_of(models),
+        counts=RunCounts(**count_results(models)),
+        models=models,
+        notes=notes,
+        bytes_read=sum(side.bytes_read for side in sides),
+        bytes_reused=sum(side.bytes_reused for side in sides),
+        requests=sum(side.requests for side in sides),
+        seconds=seconds,
+    )
+
+
+def count_results(models: Sequence[RunModel]) -> dict[str, int]:
+    """Models by result, as :class:`RunCounts` names them."""
+    counts = dict.fromkeys(_FIELD.values(), 0)
+    for model in models:
+        counts[_FIELD[model.result]] += 1
+    return counts
+
+
+def exit_code_of(models: Sequence[RunModel]) -> Literal[0, 1, 3, 4]:
+    """4, then 1, then 3, then 0 (contract, section 4)."""
+    codes = {model.exit_code for model in models}
+    for code in (4, 1, 3):
+        if code in codes:
+            return code
+    return 0
+
+
+class _StoppedError(BaseException):
+    """The run was interrupted; no ``Exception``, so that nothing takes it for a failure."""
+
+
+class _Telling:
+    """Progress of one snapshot, told to who watches the run; ends it when the run is stopped."""
+
+    def __init__(self, watcher: Watcher, stop: threading.Event) -> None:
+        self._watcher = watcher
+        self._stop = stop
+
+    def bytes(self, count: int) -> None:
+        """Pass on; the read that reports after the stop is the last of its file."""
+        self._watcher.bytes(count)
+        if self._stop.is_set():
+            raise _StoppedError
+
+    def done(self, measurement: Measurement) -> None:
+        """Pass on."""
+        self._watcher.done(measurement)
+        if self._stop.is_set():
+            raise _StoppedError
+
+
+@contextmanager
+def _telling(watcher: Watcher, stop: threading.Event, size: int, files: int) -> Iterator[Progress]:
+    watcher.reading(size, files)
+    yield _Telling(watcher, stop)
+
+
+class _Team:
+    """Threads that judge models from one queue.
+
+    Args:
+        models: What to judge, in order.
+        judging: What is common.
+        open_store: Opens a thread's store.
+        stop: Set when the run is over.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[PlannedModel],
+        judging: Judging,
+        open_store: Callable[[], Store],
+        stop: threading.Event,
+    ) -> None:
+        self._judging = judging
+        self._open_store = open_store
+        self._stop = stop
+        self._todo: SimpleQueue[tuple[int, PlannedModel]] = SimpleQueue()
+        for item in enumerate(models):
+            self._todo.put(item)
+        self._done: SimpleQueue[tuple[int, Judged] | BaseException | None] = SimpleQueue()
+        count = min(len(models), judging.jobs, WORKERS)
+        self._running = count
+        self._threads = [
+            threading.Thread(target=self._work, name=f"manifestd-model-{n}", daemon=True)
+            for n in range(count)
+        ]
+
+    def results(self) -> Iterator[tuple[int, Judged]]:
+        """Start, and yield models with their positions as they are finished."""
+        for thread in self._threads:
+            thread.start()
+        while self._running:
+            item = self._done.get()
+            if item is None:
+                self._running -= 1
+            elif isinstance(item, BaseException):
+                self._stop.set()
+                raise item
+            else:
+                yield item
+
+    def rest(self) -> Iterator[tuple[int, Judged]]:
+        """Stop, and yield what is finished within some seconds."""
+        self._stop.set()
+        deadline = time.monotonic() + _PATIENCE
+        while self._running and (left := deadline - time.monotonic()) > 0:
+            try:
+                item = self._done.get(timeout=left)
+            except Empty:
+                return
+            if item is None:
+                self._running -= 1
+            elif not isinstance(item, BaseException):
+                yield item
+
+    def _work(self) -> None:
+        try:
+            with closing(self._open_store()) as store:
+                judge = ModelJudge(self._judging, store)
+                while not self._stop.is_set():
+                    position, model = self._todo.get_nowait()
+                    self._done.put((position, judge.judge(model)))
+        except (Empty, _StoppedError):
+            pass
+        except Exception as error:
+            self._done.put(error)
+        finally:
+            self._done.put(None)
+
+
+def _once(trust: Callable[[], Trust]) -> Callable[[], Trust]:
+    """``trust``, read once for all threads."""
+    lock = threading.Lock()
+    found: list[Trust] = []
+
+    def get() -> Trust:
+        with lock:
+            if not found:
+                found.append(trust())
+        return found[0]
+
+    return get

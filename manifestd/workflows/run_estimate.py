@@ -1,0 +1,82 @@
+"""``run --plan``: what a run would do and cost, by listings alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Final
+
+import msgspec
+
+from manifestd.config import Config
+from manifestd.errors import ManifestdError
+from manifestd.model.failure import failure_of
+from manifestd.model.reference import Reference
+from manifestd.model.run import PlanModel, PlanSide, RunPlan
+from manifestd.sources.base import Shared
+from manifestd.store import Store
+from manifestd.workflows.company import Company
+from manifestd.workflows.plan import SnapshotRequest
+from manifestd.workflows.run_plan import PlannedModel
+from manifestd.workflows.snapshot import estimate_snapshot
+
+WORKERS: Final = 16
+"""Listings asked for at once."""
+
+
+def estimate_run(
+    models: Sequence[PlannedModel],
+    config: Config,
+    open_store: Callable[[], Store],
+    *,
+    own_outputs: tuple[str, ...] = (),
+    retry_budget: float = 120.0,
+    notes: Sequence[str] = (),
+) -> RunPlan:
+    """List every side of every model and say what a run would read. Nothing is stored.
+
+    Args:
+        models: Which models.
+        config: Read mode and ignored files.
+        open_store: Opens the store for reading; called once for each model.
+        own_outputs: Absolute paths that manifestd itself writes.
+        retry_budget: Seconds that one request may spend on retries.
+        notes: What a reader must know besides.
+    """
+    with closing(Shared()) as shared:
+        company = Company(shared=shared)
+
+        def side(reference: Reference, store: Store) -> PlanSide:
+            request = SnapshotRequest(
+                reference=reference,
+                read=config.defaults.read,
+                ignore=tuple(config.defaults.ignore),
+                own_outputs=own_outputs,
+                retry_budget=retry_budget,
+            )
+            try:
+                found = estimate_snapshot(request, store=store, company=company)
+            except ManifestdError as error:
+                return PlanSide(reference=str(reference), error=failure_of(error))
+            values = msgspec.structs.asdict(found)
+            values["requests"] += found.files_to_read
+            return PlanSide(reference=str(reference), **values)
+
+        def model(planned: PlannedModel) -> PlanModel:
+            with closing(open_store()) as store:
+                sides = {name: side(place, store) for name, place in planned.sides.items()}
+            return PlanModel(name=planned.name, sides=sides)
+
+        with ThreadPoolExecutor(min(WORKERS, max(len(models), 1))) as pool:
+            found = list(pool.map(model, models))
+    sides = [one for item in found for one in item.sides.values()]
+    return RunPlan(
+        models=found,
+        bytes_to_read=sum(one.bytes_to_read for one in sides),
+        bytes_reusable=sum(one.bytes_reusable for one in sides),
+        files_to_read=sum(one.files_to_read for one in sides),
+        requests=sum(one.requests for one in sides),
+        errors=sum(one.error is not None for one in sides),
+        notes=list(notes),
+    )

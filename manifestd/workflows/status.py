@@ -1,0 +1,106 @@
+"""``status``: how every model stands that was ever run, from the stored runs alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from manifestd.model.evidence import GRADES, Grade
+from manifestd.model.logentry import time_text
+from manifestd.model.run import RunCounts, RunModel, RunSide, Status, StatusModel
+from manifestd.store import Store
+from manifestd.store.runs import Told
+from manifestd.workflows.run import count_results, exit_code_of
+
+TREND: Final = 10
+"""Runs that the trend looks back."""
+
+
+def status_of(store: Store, now: datetime, *, trend: int = TREND) -> Status:
+    """How every model stands.
+
+    Args:
+        store: Opened for reading.
+        now: Ages are counted from here.
+        trend: Runs to look back.
+
+    Raises:
+        TamperedError: A stored result is damaged.
+    """
+    found: list[StatusModel] = []
+    models: list[RunModel] = []
+    names: dict[int, tuple[str, int]] = {}
+
+    def started(told: Told) -> tuple[str, str, int]:
+        if told.run not in names:
+            names[told.run] = store.runs.started(told.run)
+        name, at = names[told.run]
+        return name, time_text(datetime.fromtimestamp(at / 1_000_000, UTC)), at
+
+    for name, told in store.runs.latest().items():
+        model = store.runs.document(told)
+        run, at, microseconds = started(told)
+        passed = told if told.result == "pass" else store.runs.last_pass(name)
+        models.append(model)
+        found.append(
+            StatusModel(
+                name=name,
+                result=model.result,
+                verdict=model.verdict,
+                run=run,
+                at=at,
+                age_seconds=max(0, int(now.timestamp() - microseconds / 1_000_000)),
+                last_pass=None if passed is None else started(passed)[1],
+                evidence=weakest(list(model.sides.values())),
+                trend=[item.result for item in reversed(store.runs.history(name, trend))],
+                what=in_short(model),
+                sides={side: value.snapshot for side, value in model.sides.items()},
+            )
+        )
+    last = next((row.run_id for row in store.runs.list() if row.finished), None)
+    return Status(
+        at=time_text(now),
+        counts=RunCounts(**count_results(models)),
+        models=found,
+        last_run=last,
+        exit_code=exit_code_of(models),
+    )
+
+
+def weakest(sides: list[RunSide]) -> Grade | None:
+    """The weakest grade by which any file's sha256 is known."""
+    counts = [side.evidence for side in sides]
+    found: Grade | None = None
+    for evidence in counts:
+        if evidence is None:
+            return None
+        here = next((grade for grade in reversed(GRADES) if getattr(evidence, grade)), None)
+        if here is not None and (found is None or GRADES.index(here) > GRADES.index(found)):
+            found = here
+    return found
+
+
+def in_short(model: RunModel) -> str | None:
+    """One line on what is wrong with a model; None when nothing is."""
+    if model.result == "pass":
+        return None
+    for side in model.sides.values():
+        for problem in side.problems:
+            if problem.severity == "mismatch":
+                return f"{problem.path}: {problem.what}" if problem.path else problem.what
+    if model.result == "fail":
+        for diff in model.diffs:
+            wrong = [f for f in diff.files if f.verdict not in {"identical", "equivalent"}]
+            if wrong and diff.result == "fail":
+                more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+                return f"{wrong[0].path} is {wrong[0].verdict}{more}"
+        for finding in model.policy:
+            if finding.severity == "error" and finding.waived is None:
+                return f"policy {finding.rule}: {finding.what}"
+    if model.error is not None:
+        return model.error.what
+    for diff in model.diffs:
+        for file in diff.files:
+            if file.verdict == "unverifiable":
+                return f"{file.path} is unverifiable: {file.reason}"
+    return model.diffs[0].notes[0] if model.diffs and model.diffs[0].notes else None
