@@ -165,7 +165,9 @@ def details(file: FileDiff, limit: int, *, reasons: bool = False) -> list[str]:
     said: set[str] = set()
     for change in file.changes[:limit]:
         first, *rest = _passage(change) or [changed(change)]
-        notes = [change.impact] if change.impact not in {None, file.impact} else []
+        notes: list[str | None] = []
+        if change.impact != file.impact:
+            notes.append(change.impact)
         if reasons and change.reason and change.reason not in said:
             said.add(change.reason)
             notes.append(change.reason)
