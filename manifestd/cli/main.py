@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "history": ("manifestd.cli.history:history", "Write the release ledger."),
     "policy": ("manifestd.cli.policy:policy", "Hold stored snapshots against the policy."),
     "lint": ("manifestd.cli.lint:lint", "Look for anomalies over the whole store."),
+    "discover": ("manifestd.cli.discover:discover", "Propose models, and say what is not covered."),
     "key": ("manifestd.cli.key:key", "Make and show signing keys."),
     "store": ("manifestd.cli.store:store", "Check, rebuild, back up and prune the store."),
 }

@@ -68,7 +68,9 @@ class _Names:
     def __init__(self, config: Config) -> None:
         self.sides = {model.name: sides_of(config, model.name) for model in config.model}
         self._models = {
-            place: name for name, sides in self.sides.items() for place in sides.values()
+            place.rstrip("/"): name
+            for name, sides in self.sides.items()
+            for place in sides.values()
         }
 
     def of(self, row: Row) -> str:
@@ -147,7 +149,7 @@ def _one(
     for file in store.trees.files(record):
         copies.add(file, model, row.source)
         twins.add(file.path)
-        if file.seen.role == "weights":
+        if file.seen.role == "weights" or ".index." in file.path:
             weights.append(file)
     yield from _capped(
         LintFinding(rule="shards", what=what, path=path, hint=_SHARDS, **place)
@@ -217,7 +219,8 @@ def _shards(store: Store, weights: list[File]) -> Iterator[tuple[str, str]]:
         for path, fact in facts.items()
         for shard in (fact or {}).get("shards", ())
     }
-    unread = any(fact is None for fact in facts.values())
+    # ``model.index.fp16.json`` is an index too, and no reader takes it for one.
+    unread = any(".index." in file.path and facts.get(file.path) is None for file in weights)
     groups: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for path in sorted(paths - named):
         if match := _NUMBERED.match(path):
@@ -228,7 +231,7 @@ def _shards(store: Store, weights: list[File]) -> Iterator[tuple[str, str]]:
         if missing > 0:
             what = f"{len(numbers)} of {int(total)} shards of its set are there"
             yield members[0], what
-        elif suffix.endswith(_INDEXED) and not facts and not unread:
+        elif suffix.endswith(_INDEXED) and not unread:
             yield members[0], f"{len(members)} shards and no index that names them"
 
 
@@ -242,7 +245,7 @@ def _facts(store: Store, file: File) -> dict[str, Any] | None:
 def _not_mirrored(places: set[str], names: _Names) -> Iterator[LintFinding]:
     """Configured models of which a side was never snapshotted."""
     for model, sides in names.sides.items():
-        missing = {side: place for side, place in sides.items() if place not in places}
+        missing = {side: place for side, place in sides.items() if place.rstrip("/") not in places}
         if not missing:
             continue
         which = ", ".join(f"{side} ({place})" for side, place in missing.items())

@@ -200,7 +200,8 @@ class Judge:
         if self._places is None:
             self._places = {}
         if name not in self._places:
-            self._places[name] = set(sides_of(self._config, name).values())
+            sides = sides_of(self._config, name)
+            self._places[name] = {place.rstrip("/") for place in sides.values()}
         return self._places[name]
 
     # -- what was before --------------------------------------------------------------------
@@ -248,7 +249,7 @@ class Judge:
 
 
 def sides_of(config: Config, name: str) -> dict[str, str]:
-    """Side -> place of a model, as snapshots are filed there, without a slash at its end.
+    """Side -> place of a model, as its snapshots are filed.
 
     Raises:
         ConfigError: A template does not fit the model.
@@ -256,7 +257,7 @@ def sides_of(config: Config, name: str) -> dict[str, str]:
     """
     own = next((model.sides for model in config.model if model.name == name), {})
     return {
-        side: parse_reference(fill(template, name, f"sides.{side}")).place().rstrip("/")
+        side: parse_reference(fill(template, name, f"sides.{side}")).place()
         for side, template in (config.defaults.sides | own).items()
     }
 
