@@ -90,6 +90,7 @@ def judge(
         ``identical``, ``different`` or ``unverifiable``, with the basis.
     """
     common = list(common_digests(left, right, about_left.chunks, about_right.chunks))
+    about_left, about_right = _telling(about_left), _telling(about_right)
     codes = {about.problem.code for about in (about_left, about_right) if about.problem}
     decision = _decide(left, right, common, min_evidence, sizes_count=not codes & NOT_CONTENT)
     algorithm = decision.basis.algorithm if decision.basis else None
@@ -287,6 +288,13 @@ def _hint(
     if known:
         return "; ".join(known)
     return closing(left, right, (about_left.place, about_right.place), minimum)
+
+
+def _telling(about: About) -> About:
+    """Without a problem that says no more than the missing digest itself does."""
+    if about.problem is not None and about.problem.code == "no-sha256":
+        return msgspec.structs.replace(about, problem=None)
+    return about
 
 
 def _problems(left: Problem | None, right: Problem | None) -> list[str]:

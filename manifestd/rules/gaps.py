@@ -84,3 +84,20 @@ def _command(file: File, place: str, min_evidence: Grade) -> str | None:
     if not at_least(file.grade(), min_evidence):
         return snapshot_command(place, "all")
     return None
+
+
+def naming(digested: Sequence[bool], places: tuple[str, str]) -> str | None:
+    """The command that gives tensor digests to the sides whose tensors were only listed.
+
+    Args:
+        digested: Whether each side's tensors have digests.
+        places: References of the two sides, with their revision where they have one.
+    """
+    commands = [
+        command
+        for known, place in zip(digested, places, strict=True)
+        if not known and (command := snapshot_command(place, "all")) is not None
+    ]
+    if not commands:
+        return None
+    return "run `" + " && ".join(dict.fromkeys(commands)) + "` to name the tensors"

@@ -20,6 +20,7 @@ from manifestd.store import Store
 from manifestd.workflows.plan import Decision, SnapshotRequest
 
 MAX_PROBLEMS: Final = 1000
+_UNKNOWN: Final = "no-sha256"
 _SHORT: Final = 1024
 _REMEMBERED: Final = 1024
 
@@ -152,7 +153,7 @@ class Assembly:
             self._problems.add(
                 Problem(
                     path=entry.path,
-                    code="no-sha256",
+                    code=_UNKNOWN,
                     what=f"no sha256 is known without reading it (known: {weak})",
                     hint="take the snapshot with --read missing",
                 )
@@ -274,25 +275,34 @@ class _Problems:
     """Problems by severity, of each no more than a record lists; a million cost no memory."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, list[Problem]] = {"mismatch": [], "error": [], "note": []}
-        self._count = 0
+        # In the order in which they are given up last to first.
+        self._kept: dict[str, list[Problem]] = {
+            "mismatch": [], "error": [], _UNKNOWN: [], "note": [],
+        }  # fmt: skip
+        self._counts = Counter[str]()
 
     def add(self, problem: Problem) -> None:
-        self._count += 1
-        kept = self._kept[problem.severity]
+        kind = _UNKNOWN if problem.code == _UNKNOWN else problem.severity
+        self._counts[kind] += 1
+        kept = self._kept[kind]
         if len(kept) < MAX_PROBLEMS:
             kept.append(problem)
 
     @property
     def broken(self) -> bool:
         """Whether one of them makes the snapshot incomplete."""
-        return bool(self._kept["error"])
+        return bool(self._kept["error"] or self._kept[_UNKNOWN])
 
     def listed(self) -> list[Problem]:
         """In path order; mismatches and errors before notes when some must go."""
         found = [problem for kept in self._kept.values() for problem in kept][:MAX_PROBLEMS]
         found.sort(key=lambda item: (item.path or "").encode())
-        if self._count > len(found):
-            what = f"{self._count - len(found)} further problems are not listed"
+        more = self._counts.total() - len(found)
+        if more and self._counts["mismatch"] + self._counts["error"] <= MAX_PROBLEMS:
+            # Whoever compares must know that no file is missing from the list, only digests.
+            what = f"{more} further files without a known sha256, and notes, are not listed"
+            found.append(Problem(code="more-unknown", what=what, severity="note"))
+        elif more:
+            what = f"{more} further problems are not listed"
             found.append(Problem(code="more-problems", what=what, severity="note"))
         return found

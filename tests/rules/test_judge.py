@@ -209,7 +209,8 @@ class TestHints:
         about = About(place="hf://org/m@abc"), About(place="s3://bucket/a prefix/")
         found = judge("a", left, right, about_left=about[0], about_right=about[1])
         assert found.hint == (
-            "run `manifestd snapshot s3 's3://bucket/a prefix/' --read missing`, then compare again"
+            "run `manifestd snapshot s3 's3://bucket/a prefix/' --read missing` "
+            "(or let S3 compute it, without reading: --explain), then compare again"
         )
 
     def test_too_weak_evidence_asks_for_every_byte(self) -> None:

@@ -173,7 +173,8 @@ class TestUndecided:
         assert verdicts(diff) == {"model.bin": "unverifiable"}
         assert (diff.verdict, diff.result, exit_code(diff)) == ("unverifiable", "unknown", 3)
         assert diff.files[0].hint == (
-            "run `manifestd snapshot s3 s3://b/p/ --read missing`, then compare again"
+            "run `manifestd snapshot s3 s3://b/p/ --read missing` "
+            "(or let S3 compute it, without reading: --explain), then compare again"
         )
         assert diff.counts.identical == 2
         assert diff.weights.equal is None
