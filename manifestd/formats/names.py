@@ -42,6 +42,21 @@ NEXT: Final[dict[str, tuple[str, bytes, int]]] = {
 }
 """The next readers to write: suffix -> kind, magic bytes, their offset (no magic: by name only)."""
 
+BODY: Final = 16 * 1024 * 1024
+"""Bytes up to which a text body is kept in the store, so that later diffs can explain it."""
+TOKENIZER_BODY: Final = 64 * 1024 * 1024
+"""The same for ``tokenizer.json``: those of 200,000 tokens and more take 17 to 35 MB."""
+
+
+def body_limit(path: str) -> int:
+    """Bytes up to which the body of a file of this name is kept.
+
+    Example:
+        >>> body_limit("a/tokenizer.json") > body_limit("a/config.json")
+        True
+    """
+    return TOKENIZER_BODY if path.rpartition("/")[2] == "tokenizer.json" else BODY
+
 
 def reader_name(path: str) -> str | None:
     """The reader of the ``formats`` family for a file name; None when there is none.

@@ -11,7 +11,7 @@ from manifestd.model.region import Region
 CHUNK_SIZE: Final = 64 * 1024 * 1024
 """Bytes a piece of the default layout has (docs/adr: damage is located to 64 MiB)."""
 
-BODY_LIMIT: Final = 16 * 1024 * 1024
+BODY_LIMIT: Final = 64 * 1024 * 1024
 """Bodies of larger files are never kept, whoever asks: memory stays bounded."""
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
+from contextlib import nullcontext
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +14,7 @@ import msgspec
 from manifestd.errors import ManifestdError, TransientError
 from manifestd.formats import reader_for
 from manifestd.formats.base import FormatReader, Outline
+from manifestd.formats.names import BODY, body_limit
 from manifestd.model.content import RandomAccess
 from manifestd.model.entry import Entry, Measurement
 from manifestd.model.region import Region
@@ -20,7 +23,7 @@ from manifestd.reading.measure import RetryBudget, measure, measure_bytes, probl
 from manifestd.reading.pool import run_tasks
 from manifestd.reading.wants import ChunkLayout, Wants
 from manifestd.sources.base import Resolved, Source
-from manifestd.workflows.plan import BODY_LIMIT
+from manifestd.workflows.plan import GIT_BLOB_LIMIT
 
 CHUNK: Final = 64 * 1024 * 1024
 SMALL: Final = 1024 * 1024
@@ -29,6 +32,9 @@ _FREE: Final = frozenset({"crc64nvme", "crc32c", "crc32", "sha1-git"})
 """Compared with the source's where it has one: at most a quarter of what the sha256 costs."""
 _AGAIN: Final = frozenset({"changed-while-reading", "digest-mismatch"})
 _PEEK_TRIES: Final = 5
+
+_large_body: Final = threading.Lock()
+"""One large body is read into memory at a time, however many files are."""
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +83,9 @@ class Worker:
         if task.headers_only:
             found = self._headers(reader, entry, outline)
             return msgspec.structs.replace(found, bytes_read=access.fetched)
-        measured = self._measure(task, _wants_body(reader, entry), outline.regions)
+        body = _wants_body(reader, entry)
+        with _large_body if body and entry.size > BODY else nullcontext():
+            measured = self._measure(task, body, outline.regions)
         measured = msgspec.structs.replace(
             measured, bytes_read=measured.bytes_read + access.fetched
         )
@@ -116,7 +124,7 @@ class Worker:
         if entry.size > CHUNK:
             layouts = (ChunkLayout(algorithm="blake3", size=CHUNK), *layouts)
         wants = Wants(
-            git_blob=entry.size <= BODY_LIMIT or "sha1-git" in free,
+            git_blob=entry.size <= GIT_BLOB_LIMIT or "sha1-git" in free,
             algorithms=task.algorithms | (free - {"sha1-git"}),
             chunks=layouts,
             regions=tuple(regions),
@@ -180,7 +188,7 @@ def run_forked(
 
 
 def _wants_body(reader: FormatReader | None, entry: Entry) -> bool:
-    return reader is not None and reader.needs_body and entry.size <= BODY_LIMIT
+    return reader is not None and reader.needs_body and entry.size <= body_limit(entry.path)
 
 
 class _Counted:

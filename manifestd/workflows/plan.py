@@ -9,14 +9,15 @@ from typing import Any, Final, Literal
 import msgspec
 
 from manifestd.formats import reader_for
+from manifestd.formats.names import body_limit
 from manifestd.model.entry import Entry, File
 from manifestd.model.reference import Reference
 from manifestd.model.snapshot import ReadMode
 
 Action = Literal["skip", "keep", "carry", "reuse", "headers", "read"]
 
-BODY_LIMIT: Final = 16 * 1024 * 1024
-"""Bytes up to which text bodies are kept and git blob ids are computed."""
+GIT_BLOB_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes up to which git blob ids are computed of files whose source names none."""
 
 
 class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +106,7 @@ def _carries(before: File, entry: Entry, *, fresh: bool) -> bool:
     if before.seen.facts is not None:
         return True
     reader = reader_for(entry.path, entry.size)
-    return reader is None or (reader.needs_body and entry.size > BODY_LIMIT)
+    return reader is None or (reader.needs_body and entry.size > body_limit(entry.path))
 
 
 def _without_commit(identity: dict[str, str]) -> dict[str, str]:
@@ -144,7 +145,7 @@ def decide(
     if reader is None:
         return Decision(action="keep")
     if reader.needs_body:
-        return Decision(action="read" if entry.size <= BODY_LIMIT else "keep")
+        return Decision(action="read" if entry.size <= body_limit(entry.path) else "keep")
     return Decision(action="headers")
 
 
