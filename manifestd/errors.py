@@ -3,6 +3,7 @@
 The tree (codes are stable names that other programs may match on)::
 
     ManifestdError
+    ├── NotApprovedError        1   not-approved
     ├── UsageError              2   usage
     │   ├── ConfigError         2   config-invalid
     │   ├── AmbiguousError      2   ambiguous-reference
@@ -62,6 +63,13 @@ class ManifestdError(Exception):
         self.why = why
         self.hint = hint
         self.facts: dict[str, Any] = facts or {}
+
+
+class NotApprovedError(ManifestdError):
+    """A rule about approvals does not hold; the hint names who can help."""
+
+    code = "not-approved"
+    exit_code = 1
 
 
 class UsageError(ManifestdError):

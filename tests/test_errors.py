@@ -19,6 +19,7 @@ CLASSES = [
 
 # A released code keeps its exit code for ever: scripts match on both.
 PROMISED = {
+    "not-approved": 1,
     "usage": 2, "config-invalid": 2, "ambiguous-reference": 2, "extra-missing": 2,
     "undecided": 3, "source-not-found": 3, "not-stored": 3, "access-denied": 3,
     "source-unreachable": 3, "rate-limited": 3, "changed-while-reading": 3, "unreadable": 3,

@@ -181,12 +181,14 @@ class TagRule(_Section, frozen=True, kw_only=True):
         immutable: Once set, never moved.
         approvals: Quorums that must hold before it moves.
         exclude_author: Who took the snapshot does not count.
+        distinct: Somebody in two groups fills one seat, not one of each.
     """
 
     pattern: Text
     immutable: bool = False
     approvals: list[Quorum] = []
     exclude_author: bool = False
+    distinct: bool = True
 
 
 class Notify(_Section, frozen=True, kw_only=True):

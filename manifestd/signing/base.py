@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 Passphrase = Callable[[], bytes | None]
 """Gives the passphrase of an encrypted key, asking a person if need be; None: nobody is there."""
 
-Action = Literal["snapshot", "approve", "tag"]
-"""What a key may be trusted for."""
+Action = Literal["snapshot", "approve", "tag", "gate"]
+"""What a key may be trusted for; ``gate``: to say in a receipt that a gate was open."""
 
 
 class Signer(ABC):
