@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import blake3
@@ -96,6 +97,7 @@ def keep(
     ignore: list[str] | None = None,
     bundle: bytes | None = None,
     more_files: int = 0,
+    at: datetime | None = None,
     **changed: Any,
 ) -> Digest:
     """Store a snapshot of these files: bytes were read, :class:`File` values are taken as given."""
@@ -130,4 +132,4 @@ def keep(
         problems=problems or [],
     )
     record = msgspec.structs.replace(record, **changed)
-    return store.snapshots.add(canonical.encode(record), bundle)
+    return store.snapshots.add(canonical.encode(record), bundle, at=at)
