@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from typing import Any, Final
 
 import msgspec
