@@ -48,21 +48,12 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--collection", metavar="SLUG", help="A collection: namespace/title-64f9….")
 @click.option("--limit", type=click.IntRange(1), help="At most so many.")
 @_common
-def hf(
-    context: Context,
-    author: str | None,
-    search: str | None,
-    tags: tuple[str, ...],
-    collection: str | None,
-    limit: int | None,
-    check: bool,
-    form: str,
-) -> int:
+def hf(context: Context, /, check: bool, form: str, **conditions: Any) -> int:
     """Look for models on the Hugging Face Hub."""
     from manifestd.sources.hub_discovery import HubQuery
     from manifestd.workflows.discover import discover_hub
 
-    query = HubQuery(author=author, search=search, tags=tags, collection=collection, limit=limit)
+    query = HubQuery(**conditions)
     found = _with_store(context, lambda store: discover_hub(query, context.config, store))
     return _show(context, found, form, check=check)
 
@@ -137,6 +128,5 @@ def _gaps(found: Discovery) -> list[str]:
         gaps: list[Gap] = getattr(found, attribute)
         if gaps:
             lines.append(f"{title}:")
-        for gap in gaps:
-            lines.append(f"  {printable(gap.name)}: {printable(gap.what)}")
+        lines += [f"  {printable(gap.name)}: {printable(gap.what)}" for gap in gaps]
     return lines

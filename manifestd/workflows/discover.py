@@ -126,7 +126,8 @@ def discover_s3(
     found, strays = find_folders(reference, settings or SourceSettings())
     side, template = _side_for(config, "s3://")
     named = [msgspec.structs.replace(model, name=_named(model, template)) for model in found]
-    notes = [f"{strays} objects are in no folder that looks like a model"] if strays else []
+    count = "1 object is" if strays == 1 else f"{strays} objects are"
+    notes = [f"{count} in no folder that looks like a model"] if strays else []
     place = reference.place()
     place = place if place.endswith("/") else place + "/"
     return _Coverage(config, store, named, place, side).document(place, {"prefix": place}, notes)
@@ -307,9 +308,11 @@ class _Coverage:
         remark = _remark(model)
         if remark:
             lines.insert(0, f"# {remark}")
-        lines.append(f"name = {_quoted(model.name)}")
+        scheme = model.reference.partition("://")[0]
+        name = _named(model, _side_for(self.config, f"{scheme}://")[1].partition("@")[0])
+        lines.append(f"name = {_quoted(name)}")
         try:
-            by_default = sides_of(self.config, model.name).get(self.side)
+            by_default = sides_of(self.config, name).get(self.side)
         except ManifestdError:  # the default template does not fit this name
             by_default = None
         if by_default is None or _key(by_default) != _key(model.reference):

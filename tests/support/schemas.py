@@ -21,11 +21,13 @@ import msgspec
 from manifestd import canonical
 from manifestd.model import media_types
 from manifestd.model.change import Diff
+from manifestd.model.discovery import Discovery
 from manifestd.model.entry import Observation
 from manifestd.model.envelope import Bundle
 from manifestd.model.explanation import Explanation
 from manifestd.model.failure import Failure
 from manifestd.model.files import FileList
+from manifestd.model.finding import LintReport, PolicyReport, PolicyVerdict
 from manifestd.model.history import (
     AsOf,
     Ledger,
@@ -38,6 +40,7 @@ from manifestd.model.history import (
 )
 from manifestd.model.logentry import LogEntry
 from manifestd.model.manifest import Manifest
+from manifestd.model.notification import Notification
 from manifestd.model.run import Run, RunPlan, Status
 from manifestd.model.snapshot import Snapshot, SnapshotResult
 from manifestd.model.statement import Statement
@@ -70,6 +73,10 @@ SCHEMAS: Final[dict[str, type]] = {
     "run-plan": RunPlan,
     "status": Status,
     "explanation": Explanation,
+    "policy": PolicyVerdict,
+    "policy-report": PolicyReport,
+    "lint": LintReport,
+    "discovery": Discovery,
     "error": Failure,
 }
 """Name of the schema -> type. One line here is all a new document needs."""
