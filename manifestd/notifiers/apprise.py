@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Any, ClassVar, Final
 
 import apprise
@@ -14,8 +15,7 @@ from manifestd.notifiers.base import Channel, Message, Notifier
 KINDS: Final = {"pass": "success", "fail": "failure", "error": "failure", "unknown": "warning"}
 
 # Apprise logs URLs with their tokens; what went wrong is told by us, without them.
-logging.getLogger("apprise").addHandler(logging.NullHandler())
-logging.getLogger("apprise").propagate = False
+logging.getLogger("apprise").disabled = True
 
 
 class AppriseNotifier(Notifier):
@@ -28,7 +28,10 @@ class AppriseNotifier(Notifier):
         asset.app_url = ""
         if hasattr(asset, "http_redirects"):
             asset.http_redirects = False
-        target = apprise.Apprise.instantiate(channel.url, asset=asset)
+        # The first look-up imports all of Apprise's plugins, some with libraries past their time.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            target = apprise.Apprise.instantiate(channel.url, asset=asset)
         self._scheme = channel.url.partition("://")[0][:20]
         if target is None:
             raise ConfigError(

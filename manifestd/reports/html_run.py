@@ -114,9 +114,9 @@ def _findings(found: list[Item]) -> Iterator[str]:
     for item in found:
         hint = f'<p class="quiet">{html(item.hint)}</p>' if item.hint else ""
         path = html(item.path) if item.path is not None else ""
-        word = item.kind if item.kind == "warning" else item.result
+        kind = "unknown" if item.mark else item.result
         yield (
-            f"<tr><td>{tag(item.result, word)}</td><td>{html(item.rule)}</td>"
+            f"<tr><td>{tag(kind, item.mark or item.result)}</td><td>{html(item.rule)}</td>"
             f'<td>{html(item.side)}</td><td class="path">{path}</td>'
             f"<td>{html(item.what)}{hint}</td></tr>"
         )

@@ -112,6 +112,6 @@ def _item(item: Item) -> str:
     known = markdown(based(item.file)) if item.file is not None else ""
     word = _WORDS.get(item.rule, item.rule)
     return (
-        f"| {item.result} | {markdown(item.side)} | {path} "
+        f"| {item.mark or item.result} | {markdown(item.side)} | {path} "
         f"| {markdown(word)}: {markdown(item.what)} | {known} |"
     )

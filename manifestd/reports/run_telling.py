@@ -36,6 +36,7 @@ class Item(NamedTuple):
         what: One sentence.
         hint: One action, if there is one.
         file: The file's diff, for ``file``.
+        mark: ``waived`` or ``warning`` for what passes all the same.
     """
 
     kind: Kind
@@ -46,6 +47,7 @@ class Item(NamedTuple):
     what: str
     hint: str | None = None
     file: FileDiff | None = None
+    mark: str = ""
 
 
 def result_of(run: Run) -> Result:
@@ -120,7 +122,7 @@ def items(model: RunModel) -> Iterator[Item]:
             if file.verdict != "identical":
                 yield _of_file(side, file, results[file.path])
         for path, sentence in warnings(diff):
-            yield Item("warning", "pass", side, path, "warning", sentence)
+            yield Item("warning", "pass", side, path, "warning", sentence, mark="warning")
 
 
 def fails(finding: RunFinding) -> bool:
@@ -211,7 +213,7 @@ def _demands(side: str, diff: Diff) -> Iterator[Item]:
 
 
 def _of_policy(finding: RunFinding) -> Item:
-    what = finding.what
+    what, mark = finding.what, ""
     if finding.waived is not None:
         note = finding.waived
         what += (

@@ -87,7 +87,7 @@ def _result(item: Item, model: RunModel, numbers: Mapping[str, int]) -> dict[str
     result: dict[str, Any] = {
         "ruleId": rule,
         "ruleIndex": numbers[rule],
-        "level": "warning" if item.kind == "warning" else _LEVELS[item.result],
+        "level": "warning" if item.mark == "warning" else _LEVELS[item.result],
         "message": {"text": visible(text)},
         "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri(place)}}}],
         "partialFingerprints": {"manifestdRun/v1": canonical.digest_of(_identity(item, model))[7:]},
@@ -98,7 +98,7 @@ def _result(item: Item, model: RunModel, numbers: Mapping[str, int]) -> dict[str
         result["properties"] |= {
             "impact": file.impact, "role": file.role, "knownBy": visible(based(file)),
         }  # fmt: skip
-    if item.kind == "policy" and item.result == "pass" and "(waived by" in item.what:
+    if item.mark == "waived":
         result["suppressions"] = [{"kind": "external", "status": "accepted"}]
     return result
 

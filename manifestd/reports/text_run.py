@@ -90,8 +90,9 @@ def _item(item: Item, model: RunModel) -> str:
     kind = {"policy": f"policy {item.rule}", "warning": "warning"}.get(item.kind, item.rule)
     if item.kind in {"policy", "demand"} and item.side:
         where = f"{item.side} "
+    mark = f" ({item.mark})" if item.kind == "policy" and item.mark else ""
     name = f"{visible(item.path)}: " if item.path is not None else ""
-    return f"{visible(where)}{visible(kind)}: {name}{_plain(item.what)}"
+    return f"{visible(where)}{visible(kind)}{mark}: {name}{_plain(item.what)}"
 
 
 def _words(item: Item) -> str:

@@ -1,0 +1,143 @@
+"""What is new in a run and what is solved, against what a channel was told before.
+
+A notice has a *place* (model, side, file or rule) and a *state* (verdict and the digest of
+what is there). It is new when its place is, or when its state changed; it is solved when its
+place is gone although it was looked at: an unreachable side solves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from manifestd.model.change import FileDiff, Result
+from manifestd.model.notification import Notice
+from manifestd.model.run import RESULTS, Run, RunModel
+from manifestd.reports.run_telling import Item, items, model_line
+
+
+class Memo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store keeps of a notice that was told.
+
+    Attributes:
+        notice: As it was told.
+        state: What it was like then.
+    """
+
+    notice: Notice
+    state: str
+
+
+class News(NamedTuple):
+    """What one channel has to be told.
+
+    Attributes:
+        new: Key -> what is new, worst first.
+        solved: Key -> what is solved.
+        gone: Keys to forget without a word: their side or model is no more compared.
+    """
+
+    new: dict[str, Memo]
+    solved: dict[str, Notice]
+    gone: list[str]
+
+
+def news_of(run: Run, told: Mapping[str, Memo], on: Collection[Result]) -> News:
+    """What to tell a channel.
+
+    Args:
+        run: What was found.
+        told: What the channel was told and was not solved.
+        on: Results it wants to be told of.
+    """
+    here = {key: memo for model in run.models for key, memo in _memos(model)}
+    order = {result: place for place, result in enumerate(RESULTS)}
+    new = {
+        key: memo
+        for key, memo in here.items()
+        if memo.notice.result in on and (key not in told or told[key].state != memo.state)
+    }
+    new = dict(sorted(new.items(), key=lambda item: order[item[1].notice.result]))
+    models = {model.name: model for model in run.models}
+    solved: dict[str, Notice] = {}
+    gone: list[str] = []
+    for key, memo in told.items():
+        model = models.get(memo.notice.model)
+        if key in here or model is None:
+            continue
+        if _dropped(memo.notice, model):
+            gone.append(key)
+        elif _looked_at(memo.notice, model):
+            solved[key] = memo.notice
+    return News(new, solved, gone)
+
+
+def _memos(model: RunModel) -> Iterator[tuple[str, Memo]]:
+    """Key and memo of everything to tell of a model; the first of each place counts."""
+    found: dict[str, Memo] = {}
+    for item in items(model):
+        if item.result != "pass":
+            notice = _notice(model, item)
+            found.setdefault(_key(notice), Memo(notice=notice, state=_state(item)))
+    if not found:
+        kind = "pass" if model.result == "pass" else "result"
+        notice = Notice(
+            model=model.name, kind=cast("Any", kind), side="", path=None,
+            rule=model.verdict or model.result, result=model.result, what=model_line(model),
+            hint=None,
+        )  # fmt: skip
+        found[_key(notice)] = Memo(notice=notice, state=model.result)
+    yield from found.items()
+
+
+def _notice(model: RunModel, item: Item) -> Notice:
+    return Notice(
+        model=model.name, kind=cast("Any", item.kind), side=item.side, path=item.path,
+        rule=item.rule, result=item.result, what=item.what, hint=item.hint,
+    )  # fmt: skip
+
+
+def _key(notice: Notice) -> str:
+    place: list[str | None] = [notice.model, notice.kind, notice.side, notice.path]
+    if notice.kind in {"demand", "policy"}:
+        place.append(notice.rule)
+    return msgspec.json.encode(place).decode()
+
+
+def _state(item: Item) -> str:
+    """What makes it another finding: the verdict and what the compared side holds.
+
+    Not what the reference holds: a mirror that lags behind stays one finding while the
+    reference moves on. Not the words: they may hold an age, which changes with every run.
+    """
+    if item.file is None:
+        return item.rule
+    return f"{item.rule} {_digest(item.file)}"
+
+
+def _digest(file: FileDiff) -> str:
+    if file.right is None:
+        return ""
+    digests = file.right.digests
+    algorithm = "sha256" if "sha256" in digests else min(digests, default="")
+    return f"{algorithm}:{digests.get(algorithm, '')}"
+
+
+def _dropped(notice: Notice, model: RunModel) -> bool:
+    """Whether nobody will look at its place again, or nothing is to be said of its end."""
+    if notice.side and notice.side not in model.sides:
+        return True
+    return notice.kind == "pass" or (notice.kind == "result" and model.result != "pass")
+
+
+def _looked_at(notice: Notice, model: RunModel) -> bool:
+    """Whether this run would have found it again."""
+    if notice.kind in {"file", "demand"}:
+        return notice.side in model.compared
+    if notice.kind == "policy":
+        return model.error is None and model.sides[notice.side].snapshot is not None
+    if notice.kind == "side":
+        return model.sides[notice.side].snapshot is not None
+    return model.error is None
