@@ -20,6 +20,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("manifestd.cli.demo:demo", "See the main job with no account and no network."),
     "snapshot": ("manifestd.cli.snapshot:snapshot", "Take, sign and store a snapshot."),
     "diff": ("manifestd.cli.diff:diff", "Compare two snapshots offline."),
+    "run": ("manifestd.cli.run:run", "Judge every model of the configuration."),
+    "status": ("manifestd.cli.status:status", "Show how every model stands."),
     "verify": ("manifestd.cli.verify:verify", "Check content addresses, signatures and trust."),
     "list": ("manifestd.cli.list:list_", "List the snapshots in the store."),
     "show": ("manifestd.cli.show:show", "Show one snapshot."),

@@ -230,9 +230,10 @@ class StatusModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         result: Of its last run.
         verdict: Of its last run.
         run: Name of its last run.
-        at: When that run started.
+        at: When that result's oldest snapshot was taken (which may be long before a run with
+            ``--offline``); when the run started, if a side has none.
         age_seconds: How long ago that was.
-        last_pass: When the last run started in which it passed; None: it never did.
+        last_pass: The same for its last run that passed; None: it never did.
         evidence: The weakest grade by which a file's sha256 is known, over all sides; None
             when a side has no snapshot.
         trend: Results of its last runs, oldest first.

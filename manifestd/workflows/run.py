@@ -51,6 +51,9 @@ _FIELD: Final[dict[Result, str]] = {
 class Watcher(Protocol):
     """Who is told how the whole run goes. Called from several threads."""
 
+    def started(self, run_id: str, models: int) -> None:
+        """A run over so many models begins."""
+
     def reading(self, size: int, files: int) -> None:
         """A side will read so many bytes in so many files."""
 
@@ -116,6 +119,7 @@ def run_models(
     turn, stop = threading.Lock(), threading.Event()
     with closing(Shared()) as shared, closing(open_store(turn)) as store:
         number = store.runs.start(run_id, time_text(started))
+        watcher.started(run_id, len(request.models))
         judging = Judging(
             config=config,
             tool=request.tool,

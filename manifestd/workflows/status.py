@@ -31,15 +31,20 @@ def status_of(store: Store, now: datetime, *, trend: int = TREND) -> Status:
     models: list[RunModel] = []
     names: dict[int, tuple[str, int]] = {}
 
-    def started(told: Told) -> tuple[str, str, int]:
+    def looked_at(told: Told, model: RunModel) -> tuple[str, str]:
+        """Name of the run, and as of when its result holds."""
         if told.run not in names:
             names[told.run] = store.runs.started(told.run)
-        name, at = names[told.run]
-        return name, time_text(datetime.fromtimestamp(at / 1_000_000, UTC)), at
+        name, begun = names[told.run]
+        taken = [side.captured_at for side in model.sides.values()]
+        known = [moment for moment in taken if moment is not None]
+        if len(known) == len(taken):
+            return name, min(known)
+        return name, time_text(datetime.fromtimestamp(begun / 1_000_000, UTC))
 
     for name, told in store.runs.latest().items():
         model = store.runs.document(told)
-        run, at, microseconds = started(told)
+        run, at = looked_at(told, model)
         passed = told if told.result == "pass" else store.runs.last_pass(name)
         models.append(model)
         found.append(
@@ -49,8 +54,10 @@ def status_of(store: Store, now: datetime, *, trend: int = TREND) -> Status:
                 verdict=model.verdict,
                 run=run,
                 at=at,
-                age_seconds=max(0, int(now.timestamp() - microseconds / 1_000_000)),
-                last_pass=None if passed is None else started(passed)[1],
+                age_seconds=max(0, int((now - datetime.fromisoformat(at)).total_seconds())),
+                last_pass=None
+                if passed is None
+                else looked_at(passed, store.runs.document(passed))[1],
                 evidence=weakest(list(model.sides.values())),
                 trend=[item.result for item in reversed(store.runs.history(name, trend))],
                 what=in_short(model),
@@ -92,15 +99,23 @@ def in_short(model: RunModel) -> str | None:
         for diff in model.diffs:
             wrong = [f for f in diff.files if f.verdict not in {"identical", "equivalent"}]
             if wrong and diff.result == "fail":
-                more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-                return f"{wrong[0].path} is {wrong[0].verdict}{more}"
+                return f"{wrong[0].path} is {wrong[0].verdict}{_more(len(wrong))}"
         for finding in model.policy:
             if finding.severity == "error" and finding.waived is None:
                 return f"policy {finding.rule}: {finding.what}"
     if model.error is not None:
         return model.error.what
+    for name, side in model.sides.items():
+        wrong = [problem for problem in side.problems if problem.severity == "error"]
+        if wrong:
+            return f"{name}: {wrong[0].path or side.reference}: {wrong[0].what}{_more(len(wrong))}"
     for diff in model.diffs:
-        for file in diff.files:
-            if file.verdict == "unverifiable":
-                return f"{file.path} is unverifiable: {file.reason}"
+        open_ = [file for file in diff.files if file.verdict == "unverifiable"]
+        if open_:
+            first = open_[0]
+            return f"{first.path} is unverifiable{_more(len(open_))}: {first.reason}"
     return model.diffs[0].notes[0] if model.diffs and model.diffs[0].notes else None
+
+
+def _more(count: int) -> str:
+    return f" (and {count - 1} more)" if count > 1 else ""

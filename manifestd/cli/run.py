@@ -1,0 +1,282 @@
+"""``run``: every model of the configuration, both sides, in one command."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from manifestd._version import __version__
+from manifestd.cli.context import Context
+from manifestd.cli.output import emit, emit_json, table, write_file
+from manifestd.display import printable, size_text
+from manifestd.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from manifestd.config.shape import Model
+    from manifestd.model.run import Run, RunPlan
+    from manifestd.reports.base import Report
+    from manifestd.signing.base import Signer
+    from manifestd.workflows.run_plan import PlannedModel
+
+log = logging.getLogger(__name__)
+
+FORMATS = ("text", "json", "markdown", "html", "junit", "sarif", "csv")
+
+
+@click.command(
+    epilog="Example: manifestd run --report junit:report.xml --report html:report.html. "
+    "Exit codes: 0 all pass, 1 a model fails, 2 wrong configuration, 3 a model could not be "
+    "decided, 4 something does not verify, 130 interrupted (run it again to go on)."
+)
+@click.option("--offline", is_flag=True, help="Compare what is stored; ask no source.")
+@click.option("--only", multiple=True, metavar="GLOB", help="Only models of such names.")
+@click.option(
+    "--models", "models_file", metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Take the models from a list: one name a line, or CSV name,left,right.",
+)  # fmt: skip
+@click.option("--plan", is_flag=True, help="Say what it would do and cost; read no content.")
+@click.option("--jobs", type=click.IntRange(1, 256), help="Files read at once, over all models.")
+@click.option(
+    "--patience", type=click.FloatRange(0), default=120.0, show_default=True, metavar="SECONDS",
+    help="How long one request may be tried again.",
+)  # fmt: skip
+@click.option(
+    "--report", "reports", multiple=True, metavar="FORMAT:FILE",
+    help="Also write the result in this format to a file; may be repeated.",
+)  # fmt: skip
+@click.option("--changes-only", is_flag=True, help="Leave models that pass out of the reports.")
+@click.option("--key", metavar="URI", help="Sign with this key instead of the configured one.")
+@click.option("--no-sign", is_flag=True, help="Sign nothing.")
+@click.option(
+    "--format", "form", metavar=f"[{'|'.join(FORMATS)}]", default="text", show_default=True,
+    help="How the result looks.",
+)  # fmt: skip
+@click.pass_obj
+def run(context: Context, /, form: str, reports: tuple[str, ...], **options: Any) -> int:
+    """Judge every model: snapshot each side, compare, apply the policy, report.
+
+    The models and their sides stand in manifestd.toml. One model's failure never
+    stops or hides another. A run that was interrupted goes on where it stopped.
+    """
+    written = [_report(text) for text in reports]
+    models, notes = _models(context, options)
+    if options["plan"]:
+        return _plan(context, models, notes, options, form)
+    stdout = _renderer(form)
+    signer = None if options["no_sign"] else context.signer(options["key"])
+    if signer is None and not options["no_sign"]:
+        log.warning("no signing key is configured: snapshots and results will be unsigned")
+    with _terminable():
+        outputs = [str(path.absolute()) for _, path in written]
+        found = _run(context, models, notes, options, signer=signer, outputs=outputs)
+    shown = _options(options, color=True)
+    emit(stdout.run(found, shown))
+    plain = _options(options, color=False)
+    for renderer, path in written:
+        write_file(path, renderer.run(found, plain).encode())
+    _tell_others(context, found)
+    return 130 if found.interrupted else found.exit_code
+
+
+def _run(
+    context: Context,
+    models: Sequence[PlannedModel],
+    notes: list[str],
+    options: dict[str, Any],
+    *,
+    signer: Signer | None,
+    outputs: list[str],
+) -> Run:
+    from manifestd.cli.run_progress import run_progress
+    from manifestd.store import open_store
+    from manifestd.workflows.run import JOBS, RunRequest, run_models
+
+    request = RunRequest(
+        models=models,
+        tool=f"manifestd/{__version__}",
+        token=secrets.token_hex(4),
+        offline=options["offline"],
+        jobs=options["jobs"] or max(JOBS, os.cpu_count() or 1),
+        retry_budget=options["patience"],
+        own_outputs=(*context.own_outputs(), *outputs),
+        notes=tuple(notes),
+    )
+    with run_progress(quiet=context.quiet, log_format=context.log_format) as watcher:
+        return run_models(
+            request,
+            context.config,
+            lambda turn: open_store(context.store_path, write=True, turn=turn),
+            watcher,
+            signer=signer,
+            trust=context.trust,
+        )
+
+
+# -- which models ---------------------------------------------------------------------------
+
+
+def _models(context: Context, options: dict[str, Any]) -> tuple[list[PlannedModel], list[str]]:
+    """The models to run, every mistake in their mapping found before anything is asked."""
+    from manifestd.workflows.run_plan import only, plan_models, read_models, selected_models
+
+    config = context.config
+    notes: list[str] = []
+    if options["models_file"] is not None:
+        planned = plan_models(config, read_models(options["models_file"]))
+    elif not config.model and not config.select:
+        raise ConfigError(
+            f"{config.label} names no model",
+            hint='add [[model]] name = "org/name", or give a list with --models FILE',
+        )
+    else:
+        planned = plan_models(config)
+        if config.select:
+            names = _selected(context, offline=options["offline"], notes=notes)
+            chosen: list[Model] = selected_models(config, names)
+            planned = plan_models(config, chosen)
+            if not planned:
+                raise ConfigError(f"{config.label}: [[select]] finds no model")
+    kept = only(planned, options["only"])
+    if len(kept) < len(planned):
+        notes.append(f"{len(planned) - len(kept)} of {len(planned)} models left out by --only")
+    return kept, notes
+
+
+def _selected(context: Context, *, offline: bool, notes: list[str]) -> list[str]:
+    """Names that ``[[select]]`` finds now, or, offline, those of the last run."""
+    if not offline:
+        from manifestd.workflows.discover import select_models
+
+        names = select_models(context.config.select, environ=os.environ)
+        notes.append(f"[[select]] found {len(names)} models")
+        return names
+    with context.open_store() as store:
+        names = [model.name for model in store.runs.load().models]
+    notes.append("[[select]] was not asked (--offline): the models of the last run were taken")
+    return names
+
+
+# -- what it would cost ---------------------------------------------------------------------
+
+
+def _plan(
+    context: Context,
+    models: Sequence[PlannedModel],
+    notes: list[str],
+    options: dict[str, Any],
+    form: str,
+) -> int:
+    import tempfile
+
+    from manifestd.store import open_store
+    from manifestd.workflows.run_estimate import estimate_run
+
+    if form not in {"text", "json"}:
+        raise UsageError(f"--plan has no format {form!r}", hint="use text or json")
+    if options["offline"]:
+        raise UsageError("--plan asks the sources for their listings, --offline forbids it")
+    with tempfile.TemporaryDirectory(prefix="manifestd-") as folder:
+        path, write = context.store_path, False
+        if not path.exists():
+            # Nothing is stored yet; a plan makes no store.
+            path, write = Path(folder) / "empty.db", True
+        plan = estimate_run(
+            models,
+            context.config,
+            lambda: open_store(path, write=write),
+            own_outputs=context.own_outputs(),
+            retry_budget=options["patience"],
+            notes=notes,
+        )
+    if form == "json":
+        emit_json(plan)
+    else:
+        emit(_plan_text(plan))
+    return 3 if plan.errors else 0
+
+
+def _plan_text(plan: RunPlan) -> str:
+    rows = []
+    for model in plan.models:
+        for side, cost in model.sides.items():
+            if cost.error is not None:
+                rows.append((model.name, side, "-", "-", "-", f"cannot: {cost.error.what}"))
+                continue
+            read = f"{cost.files_to_read} files, {size_text(cost.bytes_to_read)}"
+            rows.append(
+                (
+                    model.name, side, str(cost.requests), read, size_text(cost.bytes_reusable),
+                    f"{cost.files} files, {size_text(cost.bytes)} at {cost.reference}",
+                )
+            )  # fmt: skip
+    text = table(rows, ("MODEL", "SIDE", "REQUESTS", "TO READ", "REUSABLE", "WHAT IS THERE"))
+    total = (
+        f"{plan.requests} requests (tensor headers and redirects come on top), "
+        f"{plan.files_to_read} files with {size_text(plan.bytes_to_read)} to read, "
+        f"{size_text(plan.bytes_reusable)} known already"
+    )
+    if plan.errors:
+        total += f"; of {plan.errors} sides nothing can be said"
+    return text + "".join(f"Note: {printable(note)}\n" for note in plan.notes) + total + ".\n"
+
+
+# -- results --------------------------------------------------------------------------------
+
+
+def _report(text: str) -> tuple[Report, Path]:
+    """One ``--report``, refused before the run if it could not be written after it."""
+    form, colon, name = text.partition(":")
+    if not colon or not name:
+        raise UsageError(
+            f"--report {text}: no file", hint="write FORMAT:FILE, for instance junit:report.xml"
+        )
+    path = Path(name)
+    if not path.parent.is_dir():
+        raise UsageError(f"--report {text}: there is no directory {path.parent}")
+    return _renderer(form), path
+
+
+def _renderer(form: str) -> Report:
+    from manifestd.reports import REPORTS
+
+    return REPORTS.load(form)()
+
+
+def _options(options: dict[str, Any], *, color: bool) -> Any:
+    from manifestd.reports.base import ReportOptions
+
+    terminal = color and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return ReportOptions(changes_only=options["changes_only"], color=terminal)
+
+
+def _tell_others(context: Context, found: Run) -> None:
+    """Notify whom the configuration names; what fails there changes nothing here."""
+    if context.config.notify:
+        from manifestd.workflows.notify import notify_run
+
+        with context.open_store(write=True) as store:
+            notify_run(store, context.config, found, os.environ)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Take a request to terminate as an interrupt: what was done is kept."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

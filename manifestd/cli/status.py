@@ -1,0 +1,66 @@
+"""``status``: how every model stands that was ever run."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+import click
+
+from manifestd.cli.context import Context
+from manifestd.cli.output import emit, emit_json, table
+
+_SIGNS: Final = {"pass": "+", "fail": "x", "unknown": "?", "error": "!"}
+
+
+@click.command(
+    epilog="Example: manifestd status --check. "
+    "Exit codes: 0 shown, 3 no store yet; with --check that of a run with these results."
+)
+@click.option("--check", is_flag=True, help="End with the exit code that these results deserve.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.pass_obj
+def status(context: Context, /, form: str, *, check: bool) -> int:
+    """Show each model's last result, its age, its evidence and how it went lately.
+
+    The trend shows the last runs, the newest on the right: + pass, x fail,
+    ? unknown, ! error.
+    """
+    from manifestd.workflows.status import status_of
+
+    with context.open_store() as store:
+        found = status_of(store, datetime.now(UTC))
+    if form == "json":
+        emit_json(found)
+    elif not found.models:
+        emit("No model was ever run: see `manifestd run --help`.\n")
+    else:
+        rows = [
+            (
+                model.name,
+                model.result,
+                _age(model.age_seconds),
+                _since(model.last_pass, found.at),
+                model.evidence or "-",
+                "".join(_SIGNS[result] for result in model.trend),
+                model.what or "",
+            )
+            for model in found.models
+        ]
+        emit(table(rows, ("MODEL", "RESULT", "AGE", "LAST PASS", "EVIDENCE", "TREND", "WHAT")))
+    return found.exit_code if check else 0
+
+
+def _since(moment: str | None, now: str) -> str:
+    if moment is None:
+        return "never"
+    span = datetime.fromisoformat(now) - datetime.fromisoformat(moment)
+    return _age(int(span.total_seconds()))
+
+
+def _age(seconds: int) -> str:
+    """A span for people: ``45 s``, ``3 h``, ``12 d``."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{max(seconds, 0)} s"
