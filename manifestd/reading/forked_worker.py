@@ -32,6 +32,7 @@ def serve(
     try:
         # Ctrl-C reaches the whole group; the parent decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         gc.freeze()
         for fd in not_ours:
             os.close(fd)

@@ -144,7 +144,8 @@ class Snapshots:
             raise _not_stored(digest)
         found: Bundles = []
         for (raw,) in self._database.all(
-            "SELECT blob.digest FROM signature JOIN blob ON blob.id = signature.bundle"
+            # A bundle that was taken away leaves NULL, which is no digest.
+            "SELECT blob.digest FROM signature LEFT JOIN blob ON blob.id = signature.bundle"
             " WHERE signature.snapshot = ? ORDER BY blob.id",
             (number,),
         ):
