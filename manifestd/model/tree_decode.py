@@ -161,6 +161,45 @@ def decode_observation(data: bytes, ref: Ref) -> list[ObservationEntry]:
         TamperedError: As for :func:`decode_content`.
     """
     prefix, lines = _open_leaf(data, OBSERVATION)
+    entries = [(prefix + rest, seen) for rest, seen in _observations(lines)]
+    _check_leaf(prefix, [path for path, _ in entries], ref)
+    return entries
+
+
+def pick_observations(data: bytes, ref: Ref, paths: Sequence[str]) -> list[Observation]:
+    """The observations of some files of a leaf; the lines of others are not parsed.
+
+    Args:
+        data: The leaf's bytes, whose sha256 was checked.
+        ref: What the parent said of it.
+        paths: Paths that the leaf must hold, in ascending order.
+
+    Raises:
+        MalformedError: Written by a newer format.
+        TamperedError: Not such a leaf, not canonical where it was looked at, not what its
+            parent said, or without one of the paths.
+    """
+    prefix, body = _open_leaf(data, OBSERVATION)
+    lines = b"\n" + body
+    cut = len(prefix)
+    first = b"\n[" + encoder.encode(ref.first[cut:]) + b","
+    found = []
+    at = 0 if lines.startswith(first) and body.count(b"\n") == ref.files else -1
+    for path in paths if at == 0 else ():
+        # Text in JSON has no line feed, so this is found at the beginning of a line only.
+        start = lines.find(b"\n[" + encoder.encode(path[cut:]) + b",", at)
+        if start < 0 or not path.startswith(prefix):
+            at = -1
+            break
+        at = lines.index(b"\n", start + 1)
+        found.append(lines[start + 1 : at + 1])
+    if at < 0 or not ref.first.startswith(prefix):
+        raise TamperedError("a leaf of observations is not the one its parent describes")
+    return [seen for _, seen in _observations(b"".join(found))]
+
+
+def _observations(lines: bytes) -> list[ObservationEntry]:
+    """Whole lines of an observation leaf, strictly; paths without the leaf's prefix."""
     try:
         rows = _observation_line.decode_lines(lines)
         canonical = encoder.encode_lines(rows)
@@ -170,9 +209,7 @@ def decode_observation(data: bytes, ref: Ref) -> list[ObservationEntry]:
     named = lines.isascii() or all(has_ascii_names(seen) for _, seen in rows)
     if canonical != lines or not plain or not named:
         raise TamperedError("a leaf of observations is not in canonical form")
-    entries = [(prefix + rest, seen) for rest, seen in rows]
-    _check_leaf(prefix, [path for path, _ in entries], ref)
-    return entries
+    return rows
 
 
 def split_content(data: bytes, ref: Ref) -> tuple[str, list[bytes]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from manifestd.errors import TamperedError
@@ -18,7 +18,13 @@ from manifestd.model.tree import (
     ObservationEntry,
     Ref,
 )
-from manifestd.model.tree_decode import Node, decode_content, decode_node, decode_observation
+from manifestd.model.tree_decode import (
+    Node,
+    decode_content,
+    decode_node,
+    decode_observation,
+    pick_observations,
+)
 from manifestd.store.blobs import BlobRow, Blobs, blob_row, raw_digest
 from manifestd.store.treediff import Difference, differences
 
@@ -193,6 +199,49 @@ class Trees:
                 found[path] = File(path=path, size=size, sha256=sha256, seen=observed[path])
         return found
 
+    def observed(self, record: Snapshot, entries: Sequence[ContentEntry]) -> list[File]:
+        """Files of a snapshot from what its content tree says of them, which is known already.
+
+        Only leaves of observations that hold one of them are read, and only their lines parsed.
+
+        Args:
+            record: The snapshot.
+            entries: From its content tree, in path order.
+
+        Raises:
+            TamperedError: A piece on the way is damaged, or the observations lack a path.
+        """
+        paths = [entry[0] for entry in entries]
+        found: list[Observation] = []
+        for ref, start, stop in self._spread(self.root(record.observation), paths, 0, len(paths)):
+            data = self._blobs.fetch(ref.digest)
+            found += pick_observations(data, ref, paths[start:stop])
+        if len(found) != len(entries):
+            raise _not_paired(record)
+        return [
+            File(path=path, size=size, sha256=sha256, seen=seen)
+            for (path, size, sha256), seen in zip(entries, found, strict=True)
+        ]
+
+    def _spread(
+        self, node: Node, paths: Sequence[str], start: int, stop: int
+    ) -> Iterator[tuple[Ref, int, int]]:
+        """The leaves below a node that can hold some of the sorted paths, with their slices."""
+        children = node.children
+        start = bisect_left(paths, children[0].first, start, stop)
+        while start < stop:
+            index = bisect_right(children, paths[start], key=_first_path) - 1
+            ref = children[index]
+            end = stop
+            if index + 1 < len(children):
+                end = bisect_left(paths, children[index + 1].first, start, stop)
+            if node.level == 1:
+                yield ref, start, end
+            else:
+                below = self._node(ref.digest, ref, node.level - 1)
+                yield from self._spread(below, paths, start, end)
+            start = end
+
     def diff(self, left_root: str, right_root: str) -> Iterator[Difference]:
         """Where two content trees differ: path, (size, sha256) left, the same right, in path order.
 
@@ -232,6 +281,10 @@ class Trees:
         else:
             self._nodes.move_to_end(key)
         return node
+
+
+def _first_path(ref: Ref) -> str:
+    return ref.first
 
 
 def _in_order(last: str, ref: Ref, now: str) -> str:
