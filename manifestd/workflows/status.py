@@ -106,9 +106,10 @@ def in_short(model: RunModel) -> str | None:
     if model.error is not None:
         return model.error.what
     for name, side in model.sides.items():
-        wrong = [problem for problem in side.problems if problem.severity == "error"]
-        if wrong:
-            return f"{name}: {wrong[0].path or side.reference}: {wrong[0].what}{_more(len(wrong))}"
+        broken = [problem for problem in side.problems if problem.severity == "error"]
+        if broken:
+            where = broken[0].path or side.reference
+            return f"{name}: {where}: {broken[0].what}{_more(len(broken))}"
     for diff in model.diffs:
         open_ = [file for file in diff.files if file.verdict == "unverifiable"]
         if open_:
