@@ -316,7 +316,7 @@ class _Evaluation:
             what = f"it says that it was taken in the future, on {last:%Y-%m-%d}"
             hint = "check the clocks"
         elif self.now - last > limit:
-            what = f"it was last looked at {_span(self.now - last)} ago; allowed are {_span(limit)}"
+            what = f"it was last looked at on {last:%Y-%m-%d}, more than {_span(limit)} ago"
         else:
             return
         facts = {"lastAudit": last.isoformat() if last else None}
