@@ -32,7 +32,7 @@ def history(context: Context, name: str | None, form: str, output: Path | None) 
     Model, version, digest, approvers, date and verdict, from signed and logged
     statements; nobody keeps it by hand.
     """
-    from manifestd.workflows.history import ledger
+    from manifestd.workflows.ledger import ledger
 
     trust = context.trust()
     with context.open_store() as store:

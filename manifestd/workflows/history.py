@@ -1,27 +1,23 @@
-"""Reading the history: the log's entries, what every tag named at a time, the release ledger."""
+"""Reading the history: the log's entries, and what every tag named at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, time
-from typing import Final
 
 from manifestd import canonical
-from manifestd.errors import ManifestdError, UsageError
+from manifestd.errors import UsageError
 from manifestd.model.change import SignatureState
 from manifestd.model.digest import of_hex
-from manifestd.model.history import AsOf, Ledger, LogList, NamedThen, Release
-from manifestd.model.logentry import LogEntry, time_text
+from manifestd.model.history import AsOf, LogList, NamedThen
+from manifestd.model.logentry import time_text
 from manifestd.model.snapshot import Snapshot
-from manifestd.model.tag import split_tag
 from manifestd.signing.trust import Trust
 from manifestd.store import Store
 from manifestd.store.rows import microseconds
 from manifestd.store.tags import Move
 from manifestd.workflows.sign import judge_signature, overall_state
-from manifestd.workflows.tags import action_of, state_of
-
-EVENTS: Final = ("approval", "revocation", "verdict")
+from manifestd.workflows.tags import state_of
 
 
 def parse_moment(text: str) -> datetime:
@@ -92,24 +88,6 @@ def as_of(store: Store, trust: Trust, at: datetime) -> AsOf:
     )
 
 
-def ledger(store: Store, trust: Trust, *, name: str | None = None) -> Ledger:
-    """The release ledger: every move of every tag, oldest first.
-
-    Args:
-        store: Opened for reading.
-        trust: The keys that count.
-        name: Only tags of this ``NAME``, or this one ``NAME:TAG``.
-    """
-    events = list(store.log.entries(kinds=EVENTS))
-    return Ledger(
-        releases=[
-            _release(store, trust, move, events)
-            for move in store.tags.moves()
-            if name in {None, move.claim.tag, move.claim.tag.rpartition(":")[0]}
-        ]
-    )
-
-
 def _logged_until(store: Store, until: int) -> int:
     """Number of entries with a time until then."""
     return sum(1 for _ in store.log.entries(until=until))
@@ -118,7 +96,7 @@ def _logged_until(store: Store, until: int) -> int:
 def _named(store: Store, trust: Trust, move: Move, until: int) -> NamedThen:
     state = state_of(move, trust)
     assert state.snapshot is not None
-    record = _record(store, state.snapshot)
+    record = record_if_stored(store, state.snapshot)
     signature: SignatureState = "unsigned"
     names: list[str] = []
     if record is not None:
@@ -163,72 +141,8 @@ def signature_then(
     return overall_state(checks)
 
 
-def _record(store: Store, snapshot: str) -> Snapshot | None:
+def record_if_stored(store: Store, snapshot: str) -> Snapshot | None:
     """The record, or None when it is no longer stored."""
     if not store.blobs.has(snapshot):
         return None
     return store.snapshots.load(snapshot)
-
-
-def _release(store: Store, trust: Trust, move: Move, events: list[LogEntry]) -> Release:
-    state = state_of(move, trust)
-    about = move.claim.to or move.claim.from_
-    parts = split_tag(move.claim.tag)
-    assert about is not None
-    assert parts is not None
-    record = _record(store, about.snapshot)
-    return Release(
-        model=parts[0],
-        version=parts[1],
-        action=action_of(move.claim),
-        snapshot=about.snapshot,
-        manifest=about.manifest,
-        source=record.source if record else None,
-        revision=record.revision if record else None,
-        at=state.since,
-        by=state.by,
-        approvers=_approvers(move, events),
-        verdict=_verdict(store, move, events),
-        signature=state.signature,
-        reason=move.claim.reason,
-        entry=move.entry.index,
-    )
-
-
-def _approvers(move: Move, events: list[LogEntry]) -> list[str]:
-    """Who had approved what the tag was moved to, and had not taken it back by then."""
-    if move.claim.to is None:
-        return []
-    before = [entry for entry in events if entry.index < move.entry.index]
-    revoked = {entry.fact("revokes") for entry in before if entry.kind == "revocation"}
-    names = [
-        entry.fact("by") or "unknown"
-        for entry in before
-        if entry.kind == "approval"
-        and entry.tag == move.claim.tag
-        and entry.fact("manifest") == move.claim.to.manifest
-        and entry.document not in revoked
-    ]
-    return list(dict.fromkeys(names))
-
-
-def _verdict(store: Store, move: Move, events: list[LogEntry]) -> str | None:
-    """The last verdict logged about it before the move, else how it compares with the last one."""
-    if move.claim.to is None:
-        return None
-    for entry in reversed(events):
-        about = (entry.fact("snapshot"), entry.fact("manifest"))
-        known = entry.kind == "verdict" and entry.index < move.entry.index
-        if known and (about[0] == move.claim.to.snapshot or about[1] == move.claim.to.manifest):
-            return entry.fact("verdict")
-    if move.claim.from_ is None:
-        return None
-    if move.claim.from_.manifest == move.claim.to.manifest:
-        return "identical"
-    from manifestd.workflows.compare import compare
-
-    try:
-        return compare(store, move.claim.from_.snapshot, move.claim.to.snapshot).verdict
-    except ManifestdError:
-        # A ledger is written also when a side has been removed; what is damaged, `verify` says.
-        return None

@@ -13,13 +13,15 @@ import pytest
 from manifestd.cli.main import run
 from manifestd.errors import ManifestdError, TamperedError, UntrustedError, UsageError
 from manifestd.model.history import NamedThen
+from manifestd.model.run import Run, RunCounts, RunModel, RunSide
 from manifestd.model.tombstone import read_deletion_statement
 from manifestd.signing.dsse import verify_bundle
 from manifestd.store import Store
 from manifestd.store.check import check_store
 from manifestd.store.rebuild import rebuild_store
 from manifestd.workflows.checkpoints import make_checkpoint
-from manifestd.workflows.history import as_of, ledger, list_log, parse_day, parse_moment
+from manifestd.workflows.history import as_of, list_log, parse_day, parse_moment
+from manifestd.workflows.ledger import ledger
 from manifestd.workflows.proofs import verify_log
 from manifestd.workflows.prune import Rule, choose, prune
 from manifestd.workflows.sign import signature_of
@@ -164,6 +166,32 @@ def test_the_ledger_prefers_a_verdict_that_was_logged(firm: Firm) -> None:
         firm.tag(store, "m:x", one, at=day(1))
         store.log.append("verdict", document, day(2), {"snapshot": one, "verdict": "different"})
         assert ledger(store, firm.trust).releases[0].verdict == "equivalent"
+
+
+def test_the_ledger_tells_the_verdict_of_the_last_run_before_the_release(firm: Firm) -> None:
+    with firm.open(write=True) as store:
+        one, two = firm.snapshot(store, "1"), firm.snapshot(store, "1", source="s3://b/m/")
+        other = firm.snapshot(store, "2")
+        for index, verdict in enumerate(("identical", "different")):
+            _log_run(store, verdict, {"hub": one, "mirror": two}, at=day(2 * index))
+            firm.tag(store, "m:x", one if index else two, at=day(2 * index + 1))
+        firm.tag(store, "m:y", other, at=day(9))
+        found = [item.verdict for item in ledger(store, firm.trust).releases]
+        assert found == ["identical", "different", None]
+
+
+def _log_run(store: Store, verdict: str, sides: dict[str, str], at: datetime) -> None:
+    """What the run command leaves in the store, through the store's own methods."""
+    run = Run(run_id=f"run-{verdict}", started_at="2026-03-01T12:00:00Z",
+              finished_at="2026-03-01T12:00:00Z", tool="test", offline=False, counts=RunCounts(), exit_code=0,
+              models=[])  # fmt: skip
+    model = RunModel(
+        name="m", result="pass", verdict=verdict, exit_code=0, reference="hub",  # type: ignore[arg-type]
+        sides={side: RunSide(reference=side, snapshot=digest) for side, digest in sides.items()},
+    )  # fmt: skip
+    number = store.runs.start(run.run_id, run.started_at)
+    store.runs.add(number, 0, model)
+    store.log.append("verdict", store.runs.finish(number, run), at, {"run": run.run_id})
 
 
 def _plain(value: object) -> object:
