@@ -32,6 +32,10 @@ class TrustedKey(msgspec.Struct, frozen=True, kw_only=True):
     from_: datetime | None = None
     until: datetime | None = None
 
+    def counts(self, action: Action, at: datetime) -> bool:
+        """Whether a signature for ``action`` counts by this entry at that moment."""
+        return _objection(self, action, at) is None
+
 
 class Trust(msgspec.Struct, frozen=True):
     """All trust entries; a key may stand in several (roles with different ends)."""

@@ -76,7 +76,7 @@ def set_tag(
         UntrustedError: The key may not move tags.
         SignatureError: The snapshot has a signature that is wrong.
         UndecidedError: The tag does not name what was expected, or was moved meanwhile.
-        ManifestdError: The approvals that the tag needs are not there.
+        NotApprovedError: The approvals that the tag needs are not there.
     """
     before = store.tags.target(check_tag(tag))
     if expect is not None:
@@ -104,9 +104,14 @@ def set_tag(
     )
     if before == target:
         return msgspec.structs.replace(result, action="unchanged")
+    size = store.log.size
     _check_rules(store, mover, tag, before, digest)
     bundle = _signed(mover, key, person, tag=tag, before=before, target=target, reason=reason)
-    entry = store.tags.move(bundle, mover.now)
+    with store.transaction():
+        if store.log.size != size:
+            # An approval may have been revoked meanwhile: the rules hold at the move or it fails.
+            _check_rules(store, mover, tag, before, digest)
+        entry = store.tags.move(bundle, mover.now)
     return msgspec.structs.replace(result, entry=entry.index)
 
 
@@ -286,11 +291,10 @@ def _check_rules(
     if before is not None and _is_immutable(mover.config, tag):
         raise _immutable(tag, before)
     if any(rule.approvals for rule in mover.config.tags if matches(tag, rule.pattern)):
-        from manifestd.workflows.approvals import (  # type: ignore[import-not-found, unused-ignore]
-            require_quorum,
-        )
+        from manifestd.workflows.approvals import Desk, require_quorum
 
-        require_quorum(store, mover.config, mover.trust, tag, digest, mover.now)
+        desk = Desk(config=mover.config, trust=mover.trust, now=mover.now, tool=mover.tool)
+        require_quorum(store, desk, tag, digest)
 
 
 def _is_immutable(config: Config, tag: str) -> bool:

@@ -1,0 +1,401 @@
+"""Approving: the request that approvers see, their signature, bringing it back, taking it back.
+
+A request is one file. It can be carried to a machine that has a key and nothing else; what is
+signed there names the file's digest, so what the approver was shown can be proved later.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from manifestd import canonical
+from manifestd.errors import (
+    AmbiguousError,
+    MalformedError,
+    NotStoredError,
+    TamperedError,
+    UndecidedError,
+    UntrustedError,
+    UsageError,
+)
+from manifestd.model.approval import (
+    Approval,
+    Revocation,
+    approval_statement,
+    read_approval_statement,
+    revocation_statement,
+)
+from manifestd.model.approvals import (
+    MAX_REQUEST,
+    SCHEMA_REQUEST,
+    ApprovalRequest,
+    ApprovalResult,
+    LicenceSeen,
+    Requested,
+)
+from manifestd.model.change import Diff
+from manifestd.model.digest import Digest, hex_of
+from manifestd.model.logentry import Fact, LogEntry, LogKind, time_text
+from manifestd.model.snapshot import Snapshot
+from manifestd.model.tag import MAX_REASON, check_tag
+from manifestd.signing.base import Signer
+from manifestd.signing.dsse import sign_statement, verify_bundle
+from manifestd.signing.public import read_public_key
+from manifestd.store import Store
+from manifestd.workflows.approvals import (
+    Desk,
+    approvable,
+    approval_status,
+    approvers,
+    find_approvals,
+    revocations,
+    verdict_of,
+)
+from manifestd.workflows.sign import signature_of
+
+VALID_FOR: Final = timedelta(days=90)
+"""How long an approval counts when nobody says otherwise."""
+
+MAX_VALID: Final = timedelta(days=3660)
+
+_SKEW: Final = timedelta(minutes=10)
+"""How far two machines' clocks may be apart."""
+
+_MAX_FILES: Final = 1000
+"""Files of the diff that are listed in a request."""
+
+
+def make_request(
+    store: Store, desk: Desk, tag: str, reference: str, *, valid_for: timedelta = VALID_FOR
+) -> bytes:
+    """The request file for the approval of a snapshot for a tag.
+
+    Args:
+        store: Opened for reading.
+        desk: Where it is made.
+        tag: ``NAME:TAG``.
+        reference: The snapshot.
+        valid_for: How long approvals of it shall count, from now.
+
+    Raises:
+        UsageError: Not a tag, or an incomplete snapshot.
+        NotStoredError, AmbiguousError: The reference names no snapshot, or several.
+        TamperedError: The store does not hold what its records say.
+    """
+    before = store.tags.target(check_tag(tag))
+    digest = store.snapshots.resolve(reference)
+    record = store.snapshots.load(digest)
+    manifest = approvable(digest, record)
+    verdict = verdict_of(store, desk, digest)
+    diff, more = _diff(store, desk, before.snapshot if before else None, digest)
+    state, names = signature_of(store, digest, record, desk.trust)
+    request = ApprovalRequest(
+        tag=tag,
+        target=Requested(
+            snapshot=digest,
+            manifest=manifest,
+            name=record.name,
+            source=record.source,
+            revision=record.revision,
+            captured_at=record.captured_at,
+            files=record.files,
+            bytes=record.bytes,
+            evidence=record.evidence,
+            signature=state,
+            signed_by=names,
+        ),
+        before=before.snapshot if before else None,
+        diff=diff,
+        more_files=more,
+        policy=verdict,
+        licence=_licence(store, record),
+        status=approval_status(store, desk, tag, digest, verdict=verdict),
+        approvers=approvers(desk.trust, desk.now),
+        expires=time_text(desk.now + _checked(valid_for)),
+        created_at=time_text(desk.now),
+        tool=desk.tool,
+    )
+    return msgspec.json.format(msgspec.json.encode(request), indent=1) + b"\n"
+
+
+def read_request(data: bytes) -> ApprovalRequest:
+    """Read a request file that somebody sent.
+
+    Raises:
+        MalformedError: Not a request, or its parts speak of different things.
+    """
+    document = canonical.decode_foreign(data, name="approval request", max_size=MAX_REQUEST)
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != SCHEMA_REQUEST:
+        raise MalformedError(
+            "not an approval request",
+            hint="it is made by `manifestd approve NAME:TAG REF --request -o FILE`",
+        )
+    try:
+        request = msgspec.convert(document, ApprovalRequest)
+        check_tag(request.tag)
+    except (msgspec.ValidationError, UsageError) as error:
+        raise MalformedError(f"not an approval request: {error}") from error
+    _check_consistent(request)
+    return request
+
+
+def sign_request(
+    data: bytes,
+    signer: Signer,
+    *,
+    now: datetime,
+    tool: str,
+    valid_for: timedelta | None = None,
+    reason: str | None = None,
+) -> bytes:
+    """Approve what a request shows; returns the bundle to bring back. Needs no store.
+
+    Args:
+        data: The request file's bytes.
+        signer: The approver's key.
+        now: The time.
+        tool: Name and version of what signs.
+        valid_for: A shorter time than the request asks for.
+        reason: What the approver wants to say.
+
+    Raises:
+        MalformedError: Not a request.
+        UntrustedError: The request lists nobody with this key.
+        UndecidedError: The request is too old.
+    """
+    request = read_request(data)
+    key = read_public_key(signer.public_pem())
+    person = next((who.person for who in request.approvers if key.key_id in who.key_ids), None)
+    if person is None:
+        names = ", ".join(who.person for who in request.approvers) or "nobody"
+        raise UntrustedError(
+            f"the key {key.key_id[:12]} is not one of those that may approve this",
+            why=f"where the request was made, these may approve: {names}",
+            hint='name your key with --key, or have it trusted there with may = ["approve"]',
+            facts={"keyId": key.key_id},
+        )
+    last = datetime.fromisoformat(request.expires)
+    if now > last:
+        raise UndecidedError(
+            f"the request ran out at {request.expires[:19]}Z",
+            hint="ask for a new one: what it shows may be out of date",
+        )
+    if valid_for is not None:
+        last = min(last, now + _checked(valid_for))
+    approval = Approval(
+        tag=request.tag,
+        manifest=request.target.manifest,
+        snapshot=request.target.snapshot,
+        policy=request.policy.policy,
+        approver=person,
+        key_id=key.key_id,
+        at=time_text(now),
+        expires=time_text(last),
+        request="sha256:" + canonical.sha256_hex(data),
+        reason=_reason(reason),
+        tool=tool,
+    )
+    return sign_statement(approval_statement(approval), signer)
+
+
+def add_approval(store: Store, desk: Desk, bundle: bytes) -> ApprovalResult:
+    """Verify an approval that was brought back, store it and log it. Twice is fine.
+
+    Raises:
+        SignatureError, MalformedError, NotCanonicalError: It is not a right approval.
+        UntrustedError: Its key does not count for approvals now, or is another person's.
+        UndecidedError: It ran out, or is of the future.
+        NotStoredError: The store lacks the snapshot it is about.
+        TamperedError: The snapshot does not hold the bytes that it approves.
+    """
+    verified = verify_bundle(bundle, desk.trust.public_keys())
+    approval = read_approval_statement(verified.payload)
+    person = desk.trust.require(verified.key, "approve", desk.now).person
+    if (person, verified.key.key_id) != (approval.approver, approval.key_id):
+        raise UntrustedError(
+            f"the approval is signed by {person}, and says it is by {approval.approver}",
+            hint="make a new request: who holds which key was changed since",
+        )
+    at, expires = map(datetime.fromisoformat, (approval.at, approval.expires))
+    if at > desk.now + _SKEW:
+        raise UndecidedError(
+            f"the approval is of the future: {approval.at}", hint="set the clocks of both machines"
+        )
+    if desk.now > expires:
+        raise UndecidedError(
+            f"the approval of {person} expired at {approval.expires[:19]}Z",
+            hint="make a new request",
+        )
+    record = store.snapshots.load(approval.snapshot)
+    if record.manifest != approval.manifest:
+        raise TamperedError(
+            f"the approval is for the bytes {approval.manifest}, which the snapshot"
+            f" {approval.snapshot} does not hold"
+        )
+    facts: dict[str, Fact] = {
+        "tag": approval.tag,
+        "snapshot": approval.snapshot,
+        "manifest": approval.manifest,
+        "by": person,
+    }
+    document, entry = _log(store, bundle, "approval", facts, desk.now)
+    return ApprovalResult(
+        action="approved" if entry is not None else "unchanged",
+        approval=document,
+        by=person,
+        entry=entry.index if entry is not None else None,
+        status=approval_status(store, desk, approval.tag, approval.snapshot),
+    )
+
+
+def keep_request(store: Store, request: bytes) -> Digest:
+    """Keep a request, so that what approvers were shown can be looked up; returns its digest."""
+    return store.blobs.put(request, "document")
+
+
+def revoke_approval(
+    store: Store, desk: Desk, signer: Signer | None, approval: str, reason: str
+) -> ApprovalResult:
+    """Take an approval back: whoever gave it may, and everybody who may approve.
+
+    Args:
+        store: Opened for writing.
+        desk: Where it is done.
+        signer: The key of who does it.
+        approval: Digest of the approval, or at least 8 hex digits of its beginning.
+        reason: Why.
+
+    Raises:
+        NotStoredError, AmbiguousError: The digest names no approval, or several.
+        UsageError: No key is configured, or no reason is given.
+        UntrustedError: The key may not.
+    """
+    document, tag = _approval_named(store, approval)
+    if signer is None:
+        raise UsageError("a revocation must be signed, and no key is configured",
+                         hint="name one with --key, or set `[signing] key`")  # fmt: skip
+    key = read_public_key(signer.public_pem())
+    found = next(
+        item for item in find_approvals(store, desk.trust, tag) if item.entry.document == document
+    )
+    person = desk.trust.person(key)
+    if person is None or person != found.vote.person:
+        person = desk.trust.require(key, "approve", desk.now).person
+    snapshot = found.approval.snapshot
+    entry = None
+    if not any(revocation.revokes == document for _, revocation in revocations(store, tag)):
+        text = _reason(reason)
+        if not text:
+            raise UsageError("say why the approval is taken back", hint="add --reason TEXT")
+        statement = revocation_statement(
+            Revocation(
+                revokes=document,
+                tag=tag,
+                at=time_text(desk.now),
+                by=person,
+                key_id=key.key_id,
+                reason=text,
+                tool=desk.tool,
+            )
+        )
+        facts: dict[str, Fact] = {"tag": tag, "revokes": document, "by": person}
+        bundle = sign_statement(statement, signer)
+        _, entry = _log(store, bundle, "revocation", facts, desk.now)
+    return ApprovalResult(
+        action="revoked" if entry is not None else "unchanged",
+        approval=document,
+        by=person,
+        entry=entry.index if entry is not None else None,
+        status=approval_status(store, desk, tag, snapshot),
+    )
+
+
+def _log(
+    store: Store, bundle: bytes, kind: LogKind, facts: dict[str, Fact], now: datetime
+) -> tuple[Digest, LogEntry | None]:
+    """Store and log a signed statement once; no entry when it was there already."""
+    document = Digest("sha256:" + canonical.sha256_hex(bundle))
+    with store.transaction():
+        if next(store.log.entries(kinds=[kind], document=document, limit=1), None) is not None:
+            return document, None
+        store.blobs.put_as(bundle, "statement")
+        return document, store.log.append(kind, document, now, facts)
+
+
+def _diff(store: Store, desk: Desk, before: str | None, digest: Digest) -> tuple[Diff | None, int]:
+    """The diff against what the tag names now, cut to what people can read."""
+    if before is None or before == digest:
+        return None, 0
+    from manifestd.workflows.compare import compare_stored
+
+    found = compare_stored(store, (Digest(before), digest), trust=lambda: desk.trust)
+    files = found.files[:_MAX_FILES]
+    return msgspec.structs.replace(found, files=files), len(found.files) - len(files)
+
+
+def _licence(store: Store, record: Snapshot) -> LicenceSeen:
+    from manifestd.workflows.policy_view import Viewer
+
+    seen = Viewer(store, secrets=False, security=False).licences(record)
+    return LicenceSeen(
+        card=list(seen.card.ids) if seen.card.known else None,
+        source=list(seen.hub.ids) if seen.hub.known else None,
+        texts={path: file.name for path, file in seen.files.items()},
+    )
+
+
+def _check_consistent(request: ApprovalRequest) -> None:
+    """Check that a request shows the thing that would be signed, in all its parts."""
+    target = request.target
+    shown: list[tuple[str | None, str | None]] = [
+        (request.policy.snapshot, request.policy.manifest),
+        (request.status.snapshot, request.status.manifest),
+    ]
+    if request.diff is not None:
+        shown.append((request.diff.right.snapshot, request.diff.right.manifest))
+    agrees = all(pair == (target.snapshot, target.manifest) for pair in shown)
+    agrees &= request.status.tag == request.tag
+    agrees &= request.status.policy == request.policy.policy
+    if request.diff is not None:
+        agrees &= request.diff.left.snapshot == request.before
+    if not agrees:
+        raise MalformedError("the parts of the approval request speak of different things")
+
+
+def _approval_named(store: Store, text: str) -> tuple[Digest, str]:
+    digits = text.removeprefix("sha256:")
+    if len(digits) < 8 or len(digits) > 64 or not set(digits) <= set("0123456789abcdef"):
+        raise UsageError(
+            f"not the digest of an approval: {text[:80]!r}",
+            hint="`manifestd approve --status NAME:TAG` shows it",
+        )
+    found = {
+        Digest(entry.document): entry.tag
+        for entry in store.log.entries(kinds=["approval"])
+        if hex_of(entry.document).startswith(digits)
+    }
+    if not found:
+        raise NotStoredError(
+            f"there is no approval {text}", hint="`manifestd approve --status NAME:TAG` lists them"
+        )
+    if len(found) > 1:
+        raise AmbiguousError(f"{text} means {len(found)} approvals", hint="give more digits",
+                             facts={"candidates": sorted(found)})  # fmt: skip
+    document, tag = found.popitem()
+    return document, check_tag(tag or "")
+
+
+def _reason(text: str | None) -> str | None:
+    if text is not None and len(text) > MAX_REASON:
+        raise UsageError(f"a reason has at most {MAX_REASON} characters, this has {len(text)}")
+    return text
+
+
+def _checked(span: timedelta) -> timedelta:
+    if not timedelta(0) < span <= MAX_VALID:
+        raise UsageError(f"an approval can count for up to {MAX_VALID.days} days")
+    return span
