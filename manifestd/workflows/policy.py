@@ -16,7 +16,7 @@ import msgspec
 from manifestd import canonical
 from manifestd.config import Config
 from manifestd.config.shape import Level, Model, Policy, Severities
-from manifestd.errors import ConfigError, ManifestdError
+from manifestd.errors import ConfigError, ManifestdError, UsageError
 from manifestd.model.digest import Digest
 from manifestd.model.failure import Failure
 from manifestd.model.finding import PolicyReport, PolicyVerdict, Rule, Severity
@@ -200,7 +200,11 @@ class Judge:
         if self._places is None:
             self._places = {}
         if name not in self._places:
-            sides = sides_of(self._config, name)
+            try:
+                sides = sides_of(self._config, name)
+            except ConfigError:
+                # A waiver may name a model that is in no [[model]] entry and fits no template.
+                sides = {}
             self._places[name] = {place.rstrip("/") for place in sides.values()}
         return self._places[name]
 
@@ -252,14 +256,21 @@ def sides_of(config: Config, name: str) -> dict[str, str]:
     """Side -> place of a model, as its snapshots are filed.
 
     Raises:
-        ConfigError: A template does not fit the model.
-        UsageError: A side is not a reference.
+        ConfigError: A template does not fit the model, or makes no reference.
     """
     own = next((model.sides for model in config.model if model.name == name), {})
-    return {
-        side: parse_reference(fill(template, name, f"sides.{side}")).place()
-        for side, template in (config.defaults.sides | own).items()
-    }
+    found: dict[str, str] = {}
+    for side, template in (config.defaults.sides | own).items():
+        text = fill(template, name, f"{config.label}: sides.{side}")
+        try:
+            reference = parse_reference(text if "://" in text else str(config.resolve(text)))
+        except UsageError as error:
+            raise ConfigError(
+                f"{config.label}: sides.{side}: for the model {name}: {error.what}",
+                hint=error.hint,
+            ) from error
+        found[side] = reference.place()
+    return found
 
 
 def _set(section: msgspec.Struct) -> dict[str, Any]:
