@@ -15,6 +15,7 @@ from manifestd.signing.trust import Trust
 from manifestd.store import Store
 from manifestd.store.tags import Move
 from manifestd.workflows.history import record_if_stored
+from manifestd.workflows.statements import judge_statement
 from manifestd.workflows.tags import action_of, state_of
 
 EVENTS: Final = ("approval", "revocation", "verdict")
@@ -77,7 +78,7 @@ def _release(
         revision=record.revision if record else None,
         at=state.since,
         by=state.by,
-        approvers=_approvers(move, events),
+        approvers=_approvers(store, trust, move, events),
         verdict=_verdict(store, move, verdicts),
         signature=state.signature,
         reason=move.claim.reason,
@@ -85,14 +86,17 @@ def _release(
     )
 
 
-def _approvers(move: Move, events: list[LogEntry]) -> list[str]:
-    """Who had approved what the tag was moved to, and had not taken it back by then."""
+def _approvers(store: Store, trust: Trust, move: Move, events: list[LogEntry]) -> list[str]:
+    """Who had approved what the tag was moved to, and had not taken it back by then.
+
+    A name that nothing but the log stands behind says so.
+    """
     if move.claim.to is None:
         return []
     before = [entry for entry in events if entry.index < move.entry.index]
     revoked = {entry.fact("revokes") for entry in before if entry.kind == "revocation"}
     names = [
-        entry.fact("by") or "unknown"
+        _approver(store, trust, entry)
         for entry in before
         if entry.kind == "approval"
         and entry.tag == move.claim.tag
@@ -100,6 +104,13 @@ def _approvers(move: Move, events: list[LogEntry]) -> list[str]:
         and entry.document not in revoked
     ]
     return list(dict.fromkeys(names))
+
+
+def _approver(store: Store, trust: Trust, entry: LogEntry) -> str:
+    check = judge_statement(store.blobs.get(entry.document), trust, "approve", entry.moment())
+    if check.state == "verified":
+        return check.who()
+    return f"{entry.fact('by')} ({check.state.upper()})"
 
 
 class Verdicts:

@@ -25,12 +25,12 @@ def day(number: float) -> datetime:
 
 
 class Firm:
-    """Alice may do everything, ed has an Ed25519 key, bob may take snapshots only."""
+    """Alice may do everything, ed has an Ed25519 key, bob may take snapshots only, carol and dora approve."""
 
     def __init__(self, folder: Path, *, rules: str = "", alice_until: str = "") -> None:
         self.folder = folder
         self.path = folder / "s.db"
-        for name in ("alice", "bob", "ed", "stranger"):
+        for name in ("alice", "bob", "carol", "dora", "ed", "stranger"):
             if not (folder / f"{name}.pem").exists():
                 new_key(folder / f"{name}.pem", algorithm="ed25519" if name == "ed" else "p256")
         until = f"until = {alice_until}\n" if alice_until else ""
@@ -44,6 +44,14 @@ class Firm:
             [[trust]]
             key = "bob.pem.pub"
             person = "bob"
+            [[trust]]
+            key = "carol.pem.pub"
+            person = "carol"
+            may = ["approve"]
+            [[trust]]
+            key = "dora.pem.pub"
+            person = "dora"
+            may = ["approve"]
             [[trust]]
             key = "ed.pem.pub"
             person = "ed"

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from manifestd import canonical
 from manifestd.cli.main import run
 from manifestd.errors import ManifestdError, TamperedError, UntrustedError, UsageError
 from manifestd.model.history import NamedThen
 from manifestd.model.run import Run, RunCounts, RunModel, RunSide
 from manifestd.model.tombstone import read_deletion_statement
-from manifestd.signing.dsse import verify_bundle
+from manifestd.signing.dsse import sign_statement, verify_bundle
 from manifestd.store import Store
 from manifestd.store.check import check_store
 from manifestd.store.rebuild import rebuild_store
@@ -137,9 +138,9 @@ def test_the_ledger_has_a_line_for_every_release(firm: Firm) -> None:
         again = firm.snapshot(store, '{"a":2}', at=day(1))
         firm.tag(store, "org/m:prod", one, at=day(1))
         _approve(store, firm, "org/m:prod", two, "carol", "dora", revoked="dora")
-        _approve(store, firm, "org/m:other", two, "mallory")
+        _approve(store, firm, "org/m:other", two, "carol")
         firm.tag(store, "org/m:prod", two, at=day(2), by="ed", reason="better")
-        _approve(store, firm, "org/m:prod", two, "late")
+        _approve(store, firm, "org/m:prod", two, "stranger")
         firm.tag(store, "org/m:prod", again, at=day(3))
         delete_tag(store, firm.mover(at=day(4)), "org/m:prod", reason="over")
         found = ledger(store, firm.trust)
@@ -148,7 +149,7 @@ def test_the_ledger_has_a_line_for_every_release(firm: Firm) -> None:
         assert [item.action for item in found.releases] == ["set", "moved", "moved", "deleted"]
         assert [item.verdict for item in found.releases] == [None, "different", "identical", None]
         assert [item.approvers for item in found.releases] == [
-            [], ["carol"], ["carol", "late"], [],
+            [], ["carol"], ["carol", "stranger (UNTRUSTED)"], [],
         ]  # fmt: skip
         second = found.releases[1]
         assert (second.by, second.reason, second.at[:10]) == ("ed", "better", "2026-03-03")
@@ -203,10 +204,12 @@ def _plain(value: object) -> object:
 def _approve(
     store: Store, firm: Firm, tag: str, snapshot: str, *people: str, revoked: str | None = None
 ) -> None:
-    """Log approvals as the approving commands do; their documents are not read here."""
+    """Log approvals as the approving commands do; what they say is not read here."""
     manifest = store.snapshots.load(snapshot).manifest
     for person in people:
-        document = store.blobs.put(f"{tag} {snapshot} {person}".encode(), "statement")
+        said = canonical.encode([tag, snapshot, person])
+        bundle = sign_statement(said, firm.signer(person))
+        document = store.blobs.put(bundle, "statement")
         facts = {"tag": tag, "snapshot": snapshot, "manifest": manifest, "by": person}
         store.log.append("approval", document, day(1), facts)  # type: ignore[arg-type]
         if person == revoked:
