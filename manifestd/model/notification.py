@@ -18,7 +18,8 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         model: As configured.
-        kind: ``side`` and ``model``: an error; ``file``, ``demand``: of a comparison;
+        kind: ``side`` and ``model``: an error; ``problem``: content that contradicts its
+            declared digest; ``file``, ``demand``: of a comparison;
             ``policy``: an objection; ``result``: a model that does not pass for no reason of
             its own; ``pass``: a model that began to pass, for channels that want to know.
         side: The side it is about; empty for the whole model.
@@ -30,7 +31,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     model: str
-    kind: Literal["side", "model", "file", "demand", "policy", "result", "pass"]
+    kind: Literal["side", "model", "problem", "file", "demand", "policy", "result", "pass"]
     side: str
     path: str | None
     rule: str

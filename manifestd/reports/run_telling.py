@@ -17,7 +17,7 @@ from manifestd.model.run import RESULTS, Run, RunFinding, RunModel, RunSide
 from manifestd.reports.escape import shorten
 from manifestd.reports.telling import headline, outcomes, placed, signed, told, warnings
 
-Kind = Literal["side", "model", "demand", "file", "policy", "warning"]
+Kind = Literal["side", "model", "problem", "demand", "file", "policy", "warning"]
 
 _FEW: Final = 3
 _POINTERS: Final = 3
@@ -27,8 +27,8 @@ class Item(NamedTuple):
     """One thing a run has to say of a model, in whatever form a report shows it.
 
     Attributes:
-        kind: ``side`` and ``model`` are errors, ``demand`` is about a whole comparison,
-            ``warning`` only tells.
+        kind: ``side`` and ``model`` are errors, ``problem`` is content that contradicts what
+            was declared of it, ``demand`` is about a whole comparison, ``warning`` only tells.
         result: Its part in the model's result.
         side: The side it is about; empty for the whole model.
         path: The file, or None.
@@ -96,6 +96,9 @@ def run_facts(run: Run) -> str:
 def model_line(model: RunModel) -> str:
     """One model in one line: what failed first, else what was found equal."""
     parts = [f"{item.side}: {item.what}" if item.side else item.what for item in _errors(model)]
+    for item in list(_contradictions(model))[:_FEW]:
+        where = f"{item.path}: " if item.path is not None else ""
+        parts.append(f"{item.side}: {where}{item.what}")
     several = len(model.compared) > 1
     for side, diff in zip(model.compared, model.diffs, strict=False):
         line = headline(diff, right=side)
@@ -113,6 +116,7 @@ def model_line(model: RunModel) -> str:
 def items(model: RunModel) -> Iterator[Item]:
     """Everything that is not plainly fine, errors first, files in path order."""
     yield from _errors(model)
+    yield from _contradictions(model)
     for side, diff in zip(model.compared, model.diffs, strict=False):
         yield from _demands(side, diff)
     yield from sorted(map(_of_policy, model.policy), key=lambda item: item.result != "fail")
@@ -132,7 +136,11 @@ def fails(finding: RunFinding) -> bool:
 
 def next_steps(model: RunModel) -> list[str]:
     """What to do, most urgent first, each once: what to copy, what to look at, what to run."""
-    steps = [_step(failure) for failure in _failures(model)]
+    steps = [failure.hint or "" for failure in _failures(model)]
+    steps += [
+        item.hint or f"find out why {item.path} on {item.side} is not what was declared of it"
+        for item in list(_contradictions(model))[:_FEW]
+    ]
     for side, diff in zip(model.compared, model.diffs, strict=False):
         steps += _of_diff(side, diff)
     steps += [finding.hint for finding in model.policy if fails(finding) and finding.hint]
@@ -200,6 +208,15 @@ def _failures(model: RunModel) -> Iterator[Failure]:
         yield model.error
 
 
+def _contradictions(model: RunModel) -> Iterator[Item]:
+    for name, side in model.sides.items():
+        for problem in side.problems:
+            if problem.severity == "mismatch":
+                yield Item(
+                    "problem", "fail", name, problem.path, problem.code, problem.what, problem.hint
+                )
+
+
 def _demands(side: str, diff: Diff) -> Iterator[Item]:
     for finding in diff.findings:
         result = finding.get("result")
@@ -219,10 +236,13 @@ def _of_policy(finding: RunFinding) -> Item:
         what += (
             f" (waived by {note.get('owner')} until {note.get('expires')}: {note.get('reason')})"
         )
+        mark = "waived"
     elif finding.severity == "warning":
-        what += " (warning)"
+        mark = "warning"
     result: Result = "fail" if fails(finding) else "pass"
-    return Item("policy", result, finding.side, finding.path, finding.rule, what, finding.hint)
+    return Item(
+        "policy", result, finding.side, finding.path, finding.rule, what, finding.hint, mark=mark
+    )
 
 
 def _of_file(side: str, file: FileDiff, result: str) -> Item:
@@ -232,10 +252,6 @@ def _of_file(side: str, file: FileDiff, result: str) -> Item:
         where = f"missing on {side}" if file.verdict == "leftOnly" else f"only on {side}"
         what = f"{where} ({size_text(there.size)})"
     return Item("file", known, side, file.path, file.verdict, what, file.hint, file)
-
-
-def _step(failure: Failure) -> str:
-    return failure.hint or ""
 
 
 def _of_diff(side: str, diff: Diff) -> Iterator[str]:
@@ -291,11 +307,11 @@ def _because(problems: int) -> str:
 
 
 def problem_lines(side: RunSide, limit: int) -> list[str]:
-    """A side's problems in words, alike ones counted, at most ``limit`` lines."""
+    """What a side's snapshot could not do, alike ones counted, at most ``limit`` lines."""
     shown = [
         f"{problem.path}: {problem.what}" if problem.path is not None else problem.what
         for problem in side.problems
-        if problem.severity != "note"
+        if problem.severity == "error"
     ]
     lines = [text + (f" ({count} times)" if count > 1 else "") for text, count in _count(shown)]
     more = len(lines) - limit

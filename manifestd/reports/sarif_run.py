@@ -17,6 +17,7 @@ _POLICY: Final = "policy/"
 _MORE_RULES: Final = {
     "side": "A side could not be snapshotted.",
     "model": "The model could not be judged.",
+    "problem": "Content contradicts the digest that its source declares.",
     "warning": "Something in the files that a reader warns of.",
 }
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from manifestd.model.change import FileDiff, Result
+from manifestd.model.change import Diff, FileDiff, Result
 from manifestd.model.notification import Notice
 from manifestd.model.run import RESULTS, Run, RunModel
 from manifestd.reports.run_telling import Item, items, model_line
@@ -100,8 +100,10 @@ def _notice(model: RunModel, item: Item) -> Notice:
 
 
 def _key(notice: Notice) -> str:
-    place: list[str | None] = [notice.model, notice.kind, notice.side, notice.path]
-    if notice.kind in {"demand", "policy"}:
+    # A run names one side only where both have content that the policy objects to.
+    side = "" if notice.kind == "policy" else notice.side
+    place: list[str | None] = [notice.model, notice.kind, side, notice.path]
+    if notice.kind in {"demand", "policy", "problem"}:
         place.append(notice.rule)
     return msgspec.json.encode(place).decode()
 
@@ -135,9 +137,21 @@ def _dropped(notice: Notice, model: RunModel) -> bool:
 def _looked_at(notice: Notice, model: RunModel) -> bool:
     """Whether this run would have found it again."""
     if notice.kind in {"file", "demand"}:
-        return notice.side in model.compared
+        diffs = dict(zip(model.compared, model.diffs, strict=False))
+        diff = diffs.get(notice.side)
+        return diff is not None and (notice.kind == "demand" or _whole(diff))
     if notice.kind == "policy":
         return model.error is None and model.sides[notice.side].snapshot is not None
-    if notice.kind == "side":
+    if notice.kind in {"side", "problem"}:
         return model.sides[notice.side].snapshot is not None
     return model.error is None
+
+
+def _whole(diff: Diff) -> bool:
+    """Whether every file that is not identical is listed; runs keep some hundred of each diff."""
+    counts = diff.counts
+    wrong = (
+        counts.different + counts.left_only + counts.right_only
+        + counts.moved + counts.unverifiable + counts.equivalent
+    )  # fmt: skip
+    return sum(file.verdict != "identical" for file in diff.files) >= wrong

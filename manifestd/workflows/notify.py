@@ -37,8 +37,8 @@ _SHOWN: Final = 20
 _LINE: Final = 300
 # What Discord and others take for a call to everybody, wherever it stands, or to a person.
 _MENTION: Final = re.compile(r"(?<!\w)@|@(?=everyone|here|channel|all)", re.IGNORECASE)
-# Angle quotation marks in place of brackets, which are markup in mails and calls in Slack.
-_BRACKETS: Final = {ord("<"): "\u2039", ord(">"): "\u203a"}
+# Opens a tag in mails and a call in Slack and Discord; closing ones are only arrows then.
+_BRACKETS: Final = {ord("<"): "\u2039"}
 _MEMO: Final = msgspec.json.Decoder(Memo)
 
 

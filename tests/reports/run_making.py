@@ -135,6 +135,19 @@ def unsigned(name: str = "acme/unsigned") -> RunModel:
     return model(name, [diff_of([], demands=demands, right=right)])
 
 
+def contradicted(name: str = "acme/flipped") -> RunModel:
+    """A file's bytes are not what the store declares of them; the copies agree all the same."""
+    problem = Problem(
+        path="model.bin", code="digest-mismatch", severity="mismatch",
+        what="its sha256 is not the one that is declared", hint="copy it again",
+    )  # fmt: skip
+    sides = {
+        "hub": run_side(name),
+        "mirror": run_side(name, complete=False, problems=[problem], reference=f"s3://m/{name}/"),
+    }
+    return model(name, sides=sides, result="fail", exit_code=4)
+
+
 def run_of(*models: RunModel, **more: Any) -> Run:
     """The run of these models, counted and concluded."""
     counts = RunCounts(
@@ -163,7 +176,7 @@ def run_of(*models: RunModel, **more: Any) -> Run:
 def every_end() -> Run:
     """A model for each way to end."""
     return run_of(
-        passing(), drifted(), gated(), objected(), undecided(), unsigned(),
+        passing(), drifted(), gated(), objected(), undecided(), unsigned(), contradicted(),
         notes=["2 models were left out by --only"],
     )  # fmt: skip
 

@@ -74,6 +74,7 @@ class TestEveryReport:
             "only the size agrees; the left has sha256, the right md5",
             "the right snapshot is not signed",
             "float16",
+            "its sha256 is not the one that is declared",
         ):
             assert reason in text
 
@@ -116,6 +117,7 @@ class TestText:
         heads = [line.split()[:2] for line in lines if line[:1].isupper() and "acme/" in line]
         assert heads == [
             ["FAIL", "acme/drift"], ["FAIL", "acme/policy"], ["FAIL", "acme/unsigned"],
+            ["FAIL", "acme/flipped"],
             ["ERROR", "acme/gated"], ["UNKNOWN", "acme/unsure"], ["PASS", "acme/fine"],
         ]  # fmt: skip
 
