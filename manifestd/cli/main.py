@@ -35,6 +35,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "policy": ("manifestd.cli.policy:policy", "Hold stored snapshots against the policy."),
     "lint": ("manifestd.cli.lint:lint", "Look for anomalies over the whole store."),
     "discover": ("manifestd.cli.discover:discover", "Propose models, and say what is not covered."),
+    "export": ("manifestd.cli.export:export", "Write snapshots in the formats of other tools."),
+    "oms": ("manifestd.cli.oms:oms", "Check OpenSSF model signatures from stored digests."),
     "key": ("manifestd.cli.key:key", "Make and show signing keys."),
     "store": ("manifestd.cli.store:store", "Check, rebuild, back up and prune the store."),
 }

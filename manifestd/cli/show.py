@@ -18,15 +18,22 @@ from manifestd.display import printable, size_text
 @click.pass_obj
 def show(context: Context, reference: str, form: str) -> int:
     """Show one snapshot: what, where, when, how it is known, who signed."""
+    from manifestd.workflows.oms import carried_signatures
     from manifestd.workflows.sign import signature_of
 
     with context.open_store() as store:
         digest = store.snapshots.resolve(reference)
         record = store.snapshots.load(digest)
         state, signers = signature_of(store, digest, record, context.trust())
+        carried = carried_signatures(store, record)
     if form == "json":
         document: dict[str, Any] = msgspec.to_builtins(record)
-        document |= {"snapshot": digest, "signature": state, "signedBy": signers}
+        document |= {
+            "snapshot": digest,
+            "signature": state,
+            "signedBy": signers,
+            "carries": carried,
+        }
         emit_json(document)
         return 0
     counts = [
@@ -49,6 +56,7 @@ def show(context: Context, reference: str, form: str) -> int:
         ("taken by", record.tool),
     ]
     rows += [(f"  {key}", str(value)) for key, value in sorted(record.facts.items())]
+    rows += [("carries", line) for line in carried]
     emit(table(rows))
     for problem in record.problems:
         where = f"{printable(problem.path)}: " if problem.path is not None else ""

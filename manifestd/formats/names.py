@@ -14,6 +14,7 @@ _TEXT_STEMS: Final = frozenset({
 _TEXT_SUFFIXES: Final = (
     ".txt", ".md", ".rst", ".jinja", ".jinja2", ".j2", ".py", ".sh", ".js", ".ts", ".c", ".cc",
     ".cpp", ".cu", ".rs", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".ipynb",
+    ".sig",
 )  # fmt: skip
 _PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".th", ".dill")
 

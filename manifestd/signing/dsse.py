@@ -134,7 +134,9 @@ def open_bundle(data: bytes, *, max_size: int = MAX_BUNDLE) -> Opened:
     )
 
 
-def verify_bundle(data: bytes, keys: Iterable[PublicKey], *, own: bool = True) -> Verified:
+def verify_bundle(
+    data: bytes, keys: Iterable[PublicKey], *, own: bool = True, max_size: int = MAX_BUNDLE
+) -> Verified:
     """Verify a bundle with trusted keys and hand out its payload.
 
     Args:
@@ -142,6 +144,7 @@ def verify_bundle(data: bytes, keys: Iterable[PublicKey], *, own: bool = True) -
         keys: Keys that are trusted for something; no other key is ever used.
         own: We wrote it: refuse every spelling but ours, and hints that name another
             key. Bundles of others (OMS) may be spelled freely and leave hints out.
+        max_size: Bytes; larger bundles are refused unread.
 
     Raises:
         MalformedError: Not a bundle we can verify; the reason is in the message.
@@ -149,7 +152,7 @@ def verify_bundle(data: bytes, keys: Iterable[PublicKey], *, own: bool = True) -
         UntrustedError: Signed by none of ``keys``.
         SignatureError: The signature is wrong, or its hints name another key.
     """
-    parts = open_bundle(data)
+    parts = open_bundle(data, max_size=max_size)
     if own and encode_bundle(parts) != data:
         raise NotCanonicalError("the bundle is not in canonical form")
     if parts.payload_type != media_types.IN_TOTO:

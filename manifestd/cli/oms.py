@@ -1,0 +1,58 @@
+"""``oms``: a publisher's OpenSSF model signature, checked against a stored snapshot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from manifestd.cli.context import Context
+from manifestd.cli.output import emit, emit_json
+from manifestd.display import printable
+
+_SHOWN = 20
+
+
+@click.group(epilog="Exit codes: see the commands.")
+def oms() -> None:
+    """Check OpenSSF model signatures (OMS) from stored digests."""
+
+
+@oms.command(
+    epilog="Example: manifestd oms verify model.sig s3://models/gpt2/ --key publisher.pub. "
+    "Exit codes: 0 verified, 3 cannot be checked, 4 mismatch or bad signature."
+)
+@click.argument("signature", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("reference")
+@click.option(
+    "--key", "key_file", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The publisher's public key (PEM). Keys inside the signature are never used.",
+)  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.pass_obj
+def verify(context: Context, signature: Path, reference: str, key_file: Path, form: str) -> int:
+    """Check a model signature against a stored snapshot; the model's bytes are not needed."""
+    from manifestd.workflows.oms import EXIT_CODES, OmsResult, read_key, verify_signature
+
+    with context.open_store() as store:
+        result: OmsResult = verify_signature(
+            store, reference, signature.read_bytes(), read_key(key_file.read_bytes())
+        )
+    if form == "json":
+        emit_json(result)
+        return EXIT_CODES[result.answer]
+    found = result.outcome
+    by = f" by the key {result.key[:12]}" if result.key else ""
+    emit(f"{result.answer.upper()}{by}: {printable(signature.name)}, {printable(result.source)}\n")
+    if found.why:
+        emit(f"  why: {printable(found.why)}\n")
+    emit(f"  {found.files} files have the signed digest\n")
+    for word, paths in (
+        ("changed", found.changed), ("missing", found.missing), ("not signed", found.extra),
+        ("cannot be decided", found.unknown), ("present, but not covered by the signature", found.not_covered),
+    ):  # fmt: skip
+        for path in paths[:_SHOWN]:
+            emit(f"  {word}: {printable(path)}\n")
+        if len(paths) > _SHOWN:
+            emit(f"  {word}: and {len(paths) - _SHOWN} more\n")
+    return EXIT_CODES[result.answer]

@@ -1,0 +1,48 @@
+"""The list of files as a Parquet table, for a warehouse (extra ``parquet``)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from manifestd.exports.base import Export, Exported
+
+_ROWS: Final = 10_000
+_PIECE: Final = 1024 * 1024
+
+
+class Parquet(Export):
+    """One row a file: snapshot, manifest, name, source, revision, captured_at, path, size, sha256."""
+
+    name = "parquet"
+
+    def write(self, snapshot: Exported) -> Iterator[tuple[str, bytes]]:
+        """The table, zstd-compressed."""
+        record = snapshot.record
+        same = (
+            snapshot.digest, record.manifest, record.name, record.source, record.revision,
+            record.captured_at,
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix="manifestd-") as folder:
+            target = Path(folder) / "files.parquet"
+            with duckdb.connect() as database:
+                database.execute(
+                    "CREATE TABLE files(snapshot TEXT, manifest TEXT, name TEXT, source TEXT, "
+                    "revision TEXT, captured_at TEXT, path TEXT, size BIGINT, sha256 TEXT)"
+                )
+                items = iter(snapshot.files())
+                while rows := [
+                    (*same, item.path, item.size, item.sha256) for item in islice(items, _ROWS)
+                ]:
+                    database.executemany(
+                        "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+                    )
+                database.table("files").write_parquet(str(target), compression="zstd")
+            with target.open("rb") as written:
+                while piece := written.read(_PIECE):
+                    yield "", piece

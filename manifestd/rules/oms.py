@@ -1,0 +1,302 @@
+"""OpenSSF model signatures (OMS v1.0) without I/O: what they claim, and how that meets stored digests.
+
+The format is specified in ossf/model-signing-spec v1.0; deviations of its
+implementations that a reader meets are noted where they matter. The root digest
+does not cover names (section 6.5.1), so it is checked, never used as an identity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+
+from manifestd import canonical
+from manifestd.errors import MalformedError, UsageError
+from manifestd.model import media_types
+from manifestd.model.digest import check_value
+
+PREDICATE: Final = "https://model_signing/signature/v1.0"
+OLD_PREDICATE: Final = "https://model_signing/Digests/v0.1"
+ALWAYS_IGNORED: Final = (".git", ".gitattributes", ".github", ".gitignore")
+"""Left out by default, in the model's root only (section 6.2.1)."""
+
+Answer = Literal["verified", "mismatch", "cannot check", "bad signature"]
+
+_SHARD = re.compile(r"(?s)(.*):(\d{1,18}):(\d{1,18})\Z")
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """One signed entry: a file or, with ``shards``, a range of one."""
+
+    name: str
+    algorithm: str
+    digest: str
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What the signed payload says.
+
+    Attributes:
+        model: The name the signer gave the model.
+        method: ``files`` or ``shards``.
+        hash_type: ``sha256``, ``blake2b``, ``blake3``.
+        ignored: Paths the signer left out; anything there may change unnoticed.
+        resources: Signed entries, in the payload's order.
+    """
+
+    model: str
+    method: str
+    hash_type: str
+    ignored: tuple[str, ...]
+    resources: tuple[Resource, ...]
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """How a claim meets the files of a snapshot.
+
+    Attributes:
+        answer: One of the four answers.
+        why: The reason, unless everything is verified.
+        files: Files whose digests agree.
+        changed: Files with another digest.
+        missing: Signed files that are not there.
+        extra: Files that are there, not signed and not ignored.
+        not_covered: Files that are there and that the signature ignores: free to change.
+        unknown: Files that stored digests cannot decide, each with the reason.
+    """
+
+    answer: Answer
+    why: str | None = None
+    files: int = 0
+    changed: list[str] = []
+    missing: list[str] = []
+    extra: list[str] = []
+    not_covered: list[str] = []
+    unknown: list[str] = []
+
+
+def statement(model: str, files: Mapping[str, str], ignored: Iterable[str]) -> bytes:
+    """The payload that signs files (path -> sha256 hex), from digests alone.
+
+    Paths come in code point order, which the Go implementation demands and the
+    Python one accepts (specs: OMS section 5.2.1).
+
+    Raises:
+        UsageError: A path that OMS cannot carry, or no file left.
+    """
+    ignore = sorted({*ALWAYS_IGNORED, *ignored})
+    signed = sorted(path for path in files if not _below_any(path, ignore))
+    if not signed:
+        raise UsageError("no file is left to sign once the ignored ones are out")
+    for path in signed:
+        if not _carriable(path):
+            raise UsageError(f"an OMS signature cannot carry the path {path!r}")
+    root = hashlib.sha256(b"".join(bytes.fromhex(files[path]) for path in signed))
+    return canonical.encode({
+        "_type": media_types.STATEMENT,
+        "subject": [{"name": model, "digest": {"sha256": root.hexdigest()}}],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "serialization": {
+                "method": "files",
+                "hash_type": "sha256",
+                "allow_symlinks": False,
+                "ignore_paths": ignore,
+            },
+            "resources": [
+                {"name": path, "algorithm": "sha256", "digest": files[path]} for path in signed
+            ],
+        },
+    })  # fmt: skip
+
+
+def read_claim(payload: bytes) -> Claim:
+    """Read a verified payload strictly: known type, right root, no name twice.
+
+    Raises:
+        MalformedError: Not an OMS v1.0 statement; the message says in what.
+    """
+    document = canonical.decode_foreign(payload, name="model signature", max_size=1 << 28)
+    try:
+        kind, predicate = document["predicateType"], document.get("predicate")
+        if kind == OLD_PREDICATE:
+            raise MalformedError(
+                "the model signature is of version 0.2, which signed something else than it says",
+                why="its signature input is not DSSE's (capital V, a Python repr as body)",
+                hint="ask the publisher to sign again with model_signing 1.0 or later",
+            )
+        if document["_type"] != media_types.STATEMENT or kind != PREDICATE:
+            raise MalformedError(f"not a model signature: predicate type {str(kind)[:100]!r}")
+        (subject,) = document["subject"]
+        resources = tuple(_resource(item) for item in predicate["resources"])
+        # Releases before 1.1 write no ignore_paths.
+        serialization = predicate["serialization"]
+        claim = Claim(
+            model=_text(subject["name"]),
+            method=_text(serialization["method"]),
+            hash_type=_text(serialization["hash_type"]),
+            ignored=tuple(
+                normal_name(_text(path)) for path in serialization.get("ignore_paths", ())
+            ),
+            resources=resources,
+        )
+        root = _text(subject["digest"]["sha256"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MalformedError(
+            "not a model signature: a field is missing or of another kind"
+        ) from error
+    _check(claim, root.lower())
+    return claim
+
+
+def _check(claim: Claim, root: str) -> None:
+    """Root over the raw digests in array order, whatever the hash type (section 6.5.1)."""
+    try:
+        raw = b"".join(bytes.fromhex(resource.digest) for resource in claim.resources)
+    except ValueError as error:
+        raise MalformedError("a digest in the model signature is not hex") from error
+    if hashlib.sha256(raw).hexdigest() != root:
+        raise MalformedError("the model signature's root digest is not that of its resources")
+    names: set[str] = set()
+    for resource in claim.resources:
+        if resource.name in names:
+            # The reference verifier takes the last of two; what was signed is then unclear.
+            raise MalformedError(f"the model signature names {resource.name!r} twice")
+        names.add(resource.name)
+
+
+def judge(
+    claim: Claim, files: Mapping[str, tuple[int, str | None]], own_path: str | None
+) -> Outcome:
+    """Hold a claim against files (path -> size, sha256 hex or None), model bytes absent.
+
+    Args:
+        claim: The verified claim.
+        files: The snapshot's files.
+        own_path: Where the signature itself lies among them; it never covers itself.
+    """
+    ignored = [*ALWAYS_IGNORED, *claim.ignored, *([own_path] if own_path else [])]
+    not_covered = sorted(path for path in files if _below_any(path, ignored))
+    rest = {path: known for path, known in files.items() if not _below_any(path, ignored)}
+    why = _unsupported(claim)
+    if why is not None:
+        return Outcome(answer="cannot check", why=why, not_covered=not_covered)
+    signed, unknown = _whole_files(claim, rest)
+    changed, agreed = [], 0
+    for path, digest in signed.items():
+        if path not in rest:
+            continue
+        found = rest[path][1]
+        if found is None:
+            unknown[path] = "its sha256 is not known"
+        elif found != digest:
+            changed.append(path)
+        else:
+            agreed += 1
+    named = signed.keys() | unknown.keys()
+    missing = sorted(path for path in named if path not in rest)
+    extra = sorted(path for path in rest if path not in named)
+    reasons = sorted(f"{path}: {reason}" for path, reason in unknown.items() if path in rest)
+    answer, why = _answer(changed, missing, extra, reasons)
+    return Outcome(
+        answer=answer, why=why, files=agreed, changed=sorted(changed), missing=missing,
+        extra=extra, not_covered=not_covered, unknown=reasons,
+    )  # fmt: skip
+
+
+def _answer(
+    changed: list[str], missing: list[str], extra: list[str], unknown: list[str]
+) -> tuple[Answer, str | None]:
+    parts = [
+        f"{len(items)} {word}"
+        for items, word in ((changed, "changed"), (missing, "missing"), (extra, "not signed"))
+        if items
+    ]
+    if parts:
+        return "mismatch", ", ".join(parts)
+    if unknown:
+        return "cannot check", f"{len(unknown)} files cannot be decided from stored digests"
+    return "verified", None
+
+
+def _unsupported(claim: Claim) -> str | None:
+    if claim.method not in {"files", "shards"}:
+        return f"its method is {claim.method!r}, known are files and shards"
+    if claim.hash_type != "sha256":
+        return f"it signs {claim.hash_type} digests, the store has sha256"
+    return None
+
+
+def _whole_files(
+    claim: Claim, files: Mapping[str, tuple[int, str | None]]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Signed whole-file digests, and the files that only shards are signed of."""
+    if claim.method == "files":
+        return {each.name: each.digest for each in claim.resources}, {}
+    shards: dict[str, list[tuple[int, int, str]]] = {}
+    for each in claim.resources:
+        # A colon may be part of the name: the last two fields are the range.
+        found = _SHARD.match(each.name)
+        if found is None:
+            raise MalformedError(f"a shard's name has no range: {each.name[:100]!r}")
+        name = normal_name(found[1])
+        shards.setdefault(name, []).append((int(found[2]), int(found[3]), each.digest))
+    signed: dict[str, str] = {}
+    unknown: dict[str, str] = {}
+    for name, parts in shards.items():
+        size = files.get(name, (None, None))[0]
+        if len(parts) == 1 and parts[0][:2] == (0, size):
+            signed[name] = parts[0][2]
+        elif len(parts) == 1 and size is not None and parts[0][0] == 0:
+            signed[name] = f"size {parts[0][1]}"  # another length: whatever the digest, changed
+        else:
+            unknown[name] = f"signed in {len(parts)} shards, whose digests the store does not have"
+    # Empty files have no shard at all (the reference implementation omits them).
+    for path, (size, _) in files.items():
+        if size == 0 and path not in signed:
+            unknown.setdefault(path, "empty files are not covered by a signature of shards")
+    return signed, unknown
+
+
+def normal_name(name: str) -> str:
+    """A resource name as PurePosixPath would spell it; ``.`` for a model of one file.
+
+    Raises:
+        MalformedError: Absolute, empty, or with ``..``: it would lead out of the model.
+    """
+    if not name or name.startswith("/") or "\0" in name:
+        raise MalformedError(f"not a path inside a model: {name[:100]!r}")
+    parts = [part for part in name.split("/") if part not in {"", "."}]
+    if ".." in parts:
+        raise MalformedError(f"a path that leads out of the model: {name[:100]!r}")
+    return "/".join(parts) or "."
+
+
+def _carriable(path: str) -> bool:
+    try:
+        return normal_name(path) == path
+    except MalformedError:
+        return False
+
+
+def _below_any(path: str, roots: Iterable[str]) -> bool:
+    return any(path == root or path.startswith(root + "/") for root in roots)
+
+
+def _resource(item: dict[str, Any]) -> Resource:
+    algorithm = _text(item["algorithm"])
+    digest = _text(item["digest"]).lower()
+    if algorithm == "sha256" or algorithm.startswith("sha256-sharded-"):
+        check_value("sha256", digest)
+    name = _text(item["name"])
+    return Resource(name if _SHARD.match(name) else normal_name(name), algorithm, digest)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
