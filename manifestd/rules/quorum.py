@@ -88,7 +88,7 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
         group: Of this group; None: of any.
         have: Who fills a seat, in the order of their names.
         missing: Seats that nobody fills.
-        candidates: Who could fill one: an approval of any of them lowers ``missing``.
+        candidates: Who could fill one, or free somebody for one.
         excluded: Who approved and does not count here.
     """
 
@@ -170,8 +170,11 @@ def _needs(demand: Demand, voters: Groups, people: Groups) -> list[Need]:
     if any(missing):
         for name, groups in waiting.items():
             after = _missing(demand, _seated(demand, {**counted, name: groups}))
-            for number, (now, then) in enumerate(zip(missing, after, strict=True)):
-                if then < now:
+            helps = sum(after) < sum(missing)
+            for number, seats in enumerate(demand.seats):
+                if after[number] < missing[number] or (
+                    helps and missing[number] and seats.takes(groups)
+                ):
                     helpful[number].append(name)
     return [
         Need(
