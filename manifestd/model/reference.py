@@ -138,7 +138,7 @@ def parse_s3(text: str) -> S3Reference:
 
 
 def parse_directory(text: str) -> DirectoryReference:
-    """Parse a path or ``file://`` URL to an absolute path (symlinks in it are kept).
+    """Parse a path or ``file://`` URL to an absolute path without ``..``; symlinks are kept.
 
     Raises:
         UsageError: A file URL with a host.
@@ -147,7 +147,12 @@ def parse_directory(text: str) -> DirectoryReference:
         if not text.startswith("file:///"):
             raise UsageError(f"a file URL has no host: {text!r}", hint="write file:///abs/path")
         text = unquote(text.removeprefix("file://"))
-    return DirectoryReference(path=str(Path(text).absolute()))
+    path = Path(text).absolute()
+    if ".." in path.parts:
+        # One place has one name. What is above a symlink only the file system knows.
+        end = len(path.parts) - path.parts[::-1].index("..")
+        path = Path(*path.parts[:end]).resolve().joinpath(*path.parts[end:])
+    return DirectoryReference(path=str(path))
 
 
 def parse_oci(text: str) -> OciReference:

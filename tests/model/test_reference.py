@@ -12,6 +12,7 @@ from manifestd.model.reference import (
     HubReference,
     OciReference,
     S3Reference,
+    parse_directory,
     parse_hub,
     parse_reference,
 )
@@ -100,3 +101,13 @@ def test_an_unknown_kind_of_reference_says_which_there_are() -> None:
         parse_reference("gs://bucket/x")
     assert caught.value.hint is not None
     assert "s3://" in caught.value.hint
+
+
+def test_a_directory_has_one_place_however_it_is_reached(tmp_path: Path) -> None:
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "deep")
+    for spelling in ("model", "real/../model", "./real/deep/../../model", "link/../../model/"):
+        assert parse_directory(f"{tmp_path}/{spelling}").place() == f"file://{tmp_path}/model"
+    assert parse_directory(f"{tmp_path}/link").place() == f"file://{tmp_path}/link"
+    assert parse_directory(f"{tmp_path}/link/../x").place() == f"file://{tmp_path}/real/x"
