@@ -1,7 +1,11 @@
-"""``verify``: prove stored snapshots again: content addresses, signatures, trust. Offline."""
+"""``verify``: prove stored snapshots again: content addresses, signatures, trust.
+
+Offline, but for ``--against``, which reads a place again.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -9,20 +13,36 @@ import click
 from manifestd.cli.context import Context
 from manifestd.cli.output import emit, emit_json
 from manifestd.display import printable
+from manifestd.errors import UsageError
 
 if TYPE_CHECKING:
     from manifestd.workflows.verify import VerifyResult
 
 
 @click.command(
-    epilog="Example: manifestd verify hf://openai-community/gpt2. Exit codes: 0 verified, "
-    "3 not stored, 4 tampered, unsigned, or signed by a key that does not count."
+    epilog="Example: manifestd verify hf://openai-community/gpt2 --against /srv/models/gpt2. "
+    "Exit codes: 0 verified, 1 the place differs, 3 not stored or undecided, 4 tampered, unsigned, "
+    "signed by a key that does not count, or a place whose bytes contradict what it says of them."
 )
 @click.argument("references", nargs=-1, required=True, metavar="REF...")
+@click.option(
+    "--against", metavar="PLACE",
+    help="Read this place again (a path, hf://, s3:// …), every byte, and compare.",
+)  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1, 256), help="Reads at the same time.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.pass_obj
-def verify(context: Context, references: tuple[str, ...], form: str) -> int:
+def verify(
+    context: Context,
+    /,
+    references: tuple[str, ...],
+    against: str | None,
+    jobs: int | None,
+    form: str,
+) -> int:
     """Verify stored snapshots: every stored byte, the signatures, and whose they are."""
+    if against is not None:
+        return _against(context, references, against, jobs, form)
     from manifestd.workflows.verify import report_of, verify_references
 
     trust = context.trust()
@@ -34,6 +54,36 @@ def verify(context: Context, references: tuple[str, ...], form: str) -> int:
     for result in report.snapshots:
         if not result.verified or not context.quiet:
             emit("".join(f"{line}\n" for line in _lines(result)))
+    return report.exit_code
+
+
+def _against(
+    context: Context, references: tuple[str, ...], place: str, jobs: int | None, form: str
+) -> int:
+    from manifestd.cli.against import against_lines
+    from manifestd.cli.progress import progress
+    from manifestd.model.reference import parse_reference
+    from manifestd.workflows.against import verify_against
+    from manifestd.workflows.plan import SnapshotRequest
+
+    if len(references) != 1:
+        raise UsageError("--against compares one snapshot with one place", hint="name one REF")
+    request = SnapshotRequest(
+        reference=parse_reference(place), jobs=jobs, own_outputs=context.own_outputs()
+    )
+    with context.open_store() as store:
+        report = verify_against(
+            store,
+            references[0],
+            request,
+            context.trust(),
+            progress=partial(progress, quiet=context.quiet or form == "json"),
+        )
+    if form == "json":
+        emit_json(report)
+    elif not report.verified or not context.quiet:
+        lines = [*_lines(report.stored), *against_lines(report)]
+        emit("".join(f"{line}\n" for line in lines))
     return report.exit_code
 
 

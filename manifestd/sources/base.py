@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, ClassVar, Generic, TypeVar
+from types import TracebackType
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import msgspec
 
@@ -153,6 +154,10 @@ class Source(ABC, Generic[R]):
             AccessDeniedError, SourceNotFoundError, UnreadableError: Not worth one.
         """
 
+    def open_range(self, resolved: Resolved, entry: Entry, offset: int, end: int) -> Stream:
+        """Open the bytes from ``offset`` up to ``end``; errors as in :meth:`open`."""
+        return _Until(self.open(resolved, entry, offset), end - offset)
+
     def peek(self, resolved: Resolved, entry: Entry) -> RandomAccess:
         """Random access for headers. Default: one conditional ranged open a read."""
         return _ByOpening(self, resolved, entry)
@@ -166,6 +171,38 @@ class Source(ABC, Generic[R]):
 
     def close(self) -> None:
         """Give back connections. May be called twice."""
+
+
+class _Until:
+    """The first bytes of an open stream; closing it drops the rest."""
+
+    def __init__(self, stream: Stream, length: int) -> None:
+        self._stream = stream
+        self._length = length
+
+    def chunks(self, size: int) -> Iterator[bytes | memoryview]:
+        left = self._length
+        if left <= 0:
+            return
+        for data in self._stream.chunks(min(size, left)):
+            yield data[:left]
+            left -= len(data)
+            if left <= 0:
+                return
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 class _ByOpening:

@@ -144,6 +144,13 @@ class HubSource(Source[HubReference]):
         url, asked = self._file(resolved, entry)
         return open_stream(self._client, url, entry, asked, offset=offset)
 
+    def open_range(self, resolved: Resolved, entry: Entry, offset: int, end: int) -> Stream:
+        """Open a part of one file; the Hub sends no more than that."""
+        url, asked = self._file(resolved, entry)
+        return open_stream(
+            self._client, url, entry, asked, offset=offset, length=max(end - offset, 0)
+        )
+
     def peek(self, resolved: Resolved, entry: Entry) -> RandomAccess:
         """Random access by ranged requests, so that no more is sent than is read."""
         url, asked = self._file(resolved, entry)

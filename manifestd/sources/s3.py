@@ -143,6 +143,10 @@ class S3Source(Source[S3Reference]):
         """Open one object from ``offset``, pinned to what was listed. Errors as the base."""
         return self._read().open(entry, offset)
 
+    def open_range(self, resolved: Resolved, entry: Entry, offset: int, end: int) -> Stream:
+        """Open a part of one object; S3 sends no more than that."""
+        return self._read().open(entry, offset, end)
+
     def peek(self, resolved: Resolved, entry: Entry) -> RandomAccess:
         """Random access by small conditional ranges."""
         return Peek(self._read(), entry)

@@ -148,6 +148,17 @@ class SourceContract:
         assert content(source, resolved, entry) == TREE["weights.bin"]
         source.close()
 
+    def test_a_range_ends_where_it_was_asked_to(self, place: Place) -> None:
+        source = place.make(TREE)
+        resolved = source.resolve()
+        entry = listed(source, resolved)["weights.bin"]
+        data = TREE["weights.bin"]
+        for begin, end in ((0, 1), (1, len(data)), (7, 1000), (0, len(data))):
+            with source.open_range(resolved, entry, begin, end) as stream:
+                found = b"".join(bytes(piece) for piece in stream.chunks(100))
+            assert found == data[begin:end]
+        source.close()
+
     def test_peeking_reads_exactly_what_is_there(self, place: Place) -> None:
         source = place.make(TREE)
         resolved = source.resolve()

@@ -44,6 +44,7 @@ from manifestd.model.notification import Notification
 from manifestd.model.run import Run, RunPlan, Status
 from manifestd.model.snapshot import Snapshot, SnapshotResult
 from manifestd.model.statement import Statement
+from manifestd.workflows.against import AgainstReport
 from manifestd.workflows.verify import VerifyReport
 
 FOLDER: Final = Path(__file__).parents[2] / "schemas" / "v1"
@@ -59,6 +60,7 @@ SCHEMAS: Final[dict[str, type]] = {
     "diff": Diff,
     "files": FileList,
     "verify": VerifyReport,
+    "against": AgainstReport,
     "log-entry": LogEntry,
     "log": LogList,
     "log-as-of": AsOf,
@@ -150,6 +152,7 @@ TIGHTER: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "manifest": _or_null(DIGEST),
         "capturedAt": _or_null(TIME),
     },
+    "AgainstReport": {"exitCode": {"enum": [0, 1, 3, 4]}, "readAt": _or_null(TIME)},
     "Flaw": {"code": WORD, "what": {"type": "string", "minLength": 1}},
     "ListedFile": {"path": PATH, "digests": DIGESTS},
     "Side": {"snapshot": DIGEST, "manifest": _or_null(DIGEST), "capturedAt": TIME},
