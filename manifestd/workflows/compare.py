@@ -22,6 +22,7 @@ from manifestd.workflows.doubts import doubts_of, notes_of
 from manifestd.workflows.explain import Explainer
 from manifestd.workflows.listing import Listing, MappedListing, check_used
 from manifestd.workflows.pairs import differing, joined
+from manifestd.workflows.templates import template_notes
 from manifestd.workflows.weights import weigh
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ class _Comparison:
         files = weighed.files
         result, findings = conclude(files, sides, self.demands, known)
         notes = [*notes_of(self.left, self.right), *(self.mapping or ())]
+        notes += template_notes(self.listings, files, self.explainer.body)
         if digests[0] == digests[1]:
             notes.insert(0, "both references name the same snapshot")
         return Diff(

@@ -10,7 +10,7 @@ import msgspec
 from manifestd import canonical
 from manifestd.errors import MalformedError
 from manifestd.formats import findings_of, reader_for
-from manifestd.formats.base import Explanation, FormatReader
+from manifestd.formats.base import Explanation
 from manifestd.model.change import FileDiff
 from manifestd.model.entry import Chunks, File, Problem
 from manifestd.model.evidence import Grade, at_least
@@ -147,7 +147,7 @@ class Explainer:
         if reader is None:
             return None
         facts = self.facts(left), self.facts(right)
-        bodies = self._body(reader, left), self._body(reader, right)
+        bodies = (self.body(left), self.body(right)) if reader.needs_body else (None, None)
         try:
             found = reader.explain(path, *facts, *bodies)
         except MalformedError:
@@ -157,8 +157,9 @@ class Explainer:
             return msgspec.structs.replace(found, equivalent=False)
         return found
 
-    def _body(self, reader: FormatReader, file: File) -> bytes | None:
-        if not reader.needs_body or not file.seen.body or file.sha256 is None:
+    def body(self, file: File) -> bytes | None:
+        """A file's bytes, where the store keeps them."""
+        if not file.seen.body or file.sha256 is None:
             return None
         digest = f"sha256:{file.sha256}"
         return self._store.blobs.get(digest) if self._store.blobs.has(digest) else None
