@@ -81,7 +81,9 @@ def approve(
         raise UsageError(f"{_WAYS} exclude each other")
     if sign is not None:
         _no_names(names)
-        return _sign(context, sign, output, reason, valid_for, key, yes=yes)
+        return _sign(
+            context, sign, output=output, reason=reason, valid_for=valid_for, key=key, yes=yes
+        )
     if add:
         _no_names(names)
         return _add(context, add, form)
@@ -97,7 +99,7 @@ def approve(
         )
     if request:
         return _request(context, names, output, valid_for)
-    return _approve(context, names, reason, valid_for, key, form, yes=yes)
+    return _approve(context, names, reason=reason, valid_for=valid_for, key=key, form=form, yes=yes)
 
 
 def _request(
@@ -120,11 +122,11 @@ def _request(
 def _sign(
     context: Context,
     path: Path,
+    *,
     output: Path | None,
     reason: str | None,
     valid_for: str | None,
     key: str | None,
-    *,
     yes: bool,
 ) -> int:
     from manifestd.workflows.approving import read_request, sign_request
@@ -163,11 +165,11 @@ def _add(context: Context, paths: tuple[Path, ...], form: str) -> int:
 def _approve(
     context: Context,
     names: tuple[str, ...],
+    *,
     reason: str | None,
     valid_for: str | None,
     key: str | None,
     form: str,
-    *,
     yes: bool,
 ) -> int:
     from manifestd.workflows.approving import (
