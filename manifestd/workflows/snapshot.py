@@ -58,6 +58,8 @@ _BATCH_SECONDS: Final = 1.0
 _BATCH_BYTES: Final = 256 * 1024 * 1024
 """Results are journaled once so much was read for them, or after a second."""
 _INHERITED: Final = 200_000
+_REMEMBERED: Final = 1000
+"""Files up to which an earlier snapshot's list, which is needed three times, is read once."""
 _DECISIONS: Final = (
     *(Decision(action=action) for action in ("skip", "keep", "carry", "reuse", "headers", "read")),
     Decision(action="read", rechecks=True),
@@ -91,7 +93,7 @@ def take_snapshot(
             run.take_listing(clock())
             run.plan()
             run.read(progress, company)
-            taken = run.finish(tool=tool, signer=signer)
+            taken = run.finish(tool=tool, signer=signer, clock=clock)
     seconds = round(time.monotonic() - started, 3)
     return msgspec.structs.replace(
         taken, result=msgspec.structs.replace(taken.result, seconds=seconds)
@@ -132,6 +134,7 @@ class _Run:
         if request.evidence_for is not None:
             self.other_digest = store.snapshots.resolve(request.evidence_for)
             self.other = store.snapshots.load(self.other_digest)
+        self._lists: dict[tuple[str, str], list[File]] = {}
         self.spool = store.spool()
         self.journal = store.journal(self._key())
         self.journaled = self._resume()
@@ -145,7 +148,7 @@ class _Run:
         # Only a sample rotates, and counting the snapshots of a place reads them all.
         self.number = len(store.snapshots.list(source=resolved.place)) if request.sample else 0
         if self.before is not None and not request.fresh:
-            source.known = Recalled(store.trees.files(self.before[1])).find
+            source.known = Recalled(lambda: self._beside(self.before and self.before[1])).find
 
     def close(self) -> None:
         """Give the spool back."""
@@ -214,7 +217,14 @@ class _Run:
         return Estimate(**found | {"requests": self.source.requests})
 
     def _beside(self, record: Snapshot | None) -> PathJoin:
-        return PathJoin(iter(()) if record is None else self.store.trees.files(record))
+        if record is None:
+            return PathJoin(iter(()))
+        if record.files > _REMEMBERED:
+            return PathJoin(self.store.trees.files(record))
+        key = (record.content, record.observation)
+        if key not in self._lists:
+            self._lists[key] = list(self.store.trees.files(record))
+        return PathJoin(iter(self._lists[key]))
 
     def read(self, progress: ProgressFor | None, company: Company) -> None:
         """Read what must be read, journaling results as they come."""
@@ -302,7 +312,7 @@ class _Run:
             return self.journaled[entry.path][1]
         return found
 
-    def finish(self, *, tool: str, signer: Signer | None) -> Taken:
+    def finish(self, *, tool: str, signer: Signer | None, clock: Callable[[], datetime]) -> Taken:
         """Assemble the record, sign it, and store everything in one transaction."""
         with self.store.transaction():
             before_digest = self.before[0] if self.before else None
@@ -323,7 +333,7 @@ class _Run:
             data = canonical.encode(record)
             digest = Digest("sha256:" + canonical.sha256_hex(data))
             bundle, signed_by = _sign(record, digest, signer)
-            self.store.snapshots.add(data, bundle)
+            self.store.snapshots.add(data, bundle, at=clock())
             self.journal.clear()
         return Taken(
             result=self._result(record, digest, signed_by),
