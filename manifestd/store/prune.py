@@ -13,16 +13,15 @@ from datetime import datetime
 import msgspec
 
 from manifestd import canonical
-from manifestd.errors import MalformedError, NotStoredError
+from manifestd.errors import NotStoredError
 from manifestd.model.digest import Digest
 from manifestd.model.logentry import LogEntry
 from manifestd.model.snapshot import Snapshot
 from manifestd.model.tombstone import read_deletion_statement
-from manifestd.model.tree import Ref
-from manifestd.model.tree_decode import decode_content, decode_node, decode_observation
 from manifestd.store.blobs import Blobs, raw_digest
 from manifestd.store.database import Database
 from manifestd.store.log import Log
+from manifestd.store.needs import Needs
 from manifestd.store.rows import decode_record, payload_of
 
 
@@ -76,13 +75,13 @@ class Removal:
         Raises:
             TamperedError: The remaining snapshots cannot be read whole.
         """
-        kept = _Walk(self._blobs)
+        kept = Needs(self._blobs)
         for raw, record in self._records():
             kept.see(raw, record)
         for (raw,) in self._database.all(
             "SELECT DISTINCT blob.digest FROM signature JOIN blob ON blob.id = signature.bundle"
         ):
-            kept.pieces.add(raw)
+            kept.pieces[raw] = "bundle"
         busy = self._database.one("SELECT 1 FROM journal LIMIT 1") is not None
         count = size = 0
         for raw in sorted(self._loose):
@@ -111,9 +110,9 @@ class Removal:
         number = self._database.number("SELECT id FROM snapshot WHERE digest = ?", (raw,))
         if number is None:
             raise NotStoredError(f"there is no snapshot sha256:{raw.hex()} in the store")
-        walk = _Walk(self._blobs)
+        walk = Needs(self._blobs)
         walk.see(raw, decode_record(self._blobs.fetch(raw)))
-        self._loose |= walk.pieces | walk.bodies
+        self._loose |= walk.pieces.keys() | walk.bodies
         for (bundle,) in self._database.all(
             "SELECT blob.digest FROM signature JOIN blob ON blob.id = signature.bundle"
             " WHERE signature.snapshot = ?",
@@ -122,47 +121,3 @@ class Removal:
             self._loose.add(bundle)
         self._database.run("DELETE FROM signature WHERE snapshot = ?", (number,))
         self._database.run("DELETE FROM snapshot WHERE id = ?", (number,))
-
-
-class _Walk:
-    """What snapshots need: pieces of file lists, facts, chunks; and bodies apart."""
-
-    def __init__(self, blobs: Blobs) -> None:
-        self._blobs = blobs
-        self._pairs: set[tuple[bytes, bytes]] = set()
-        self.pieces: set[bytes] = set()
-        self.bodies: set[bytes] = set()
-
-    def see(self, raw: bytes, record: Snapshot) -> None:
-        """Add everything that one snapshot needs, its record included."""
-        self.pieces.add(raw)
-        pairs = zip(self._leaves(record.content), self._leaves(record.observation), strict=True)
-        for left, right in pairs:
-            pair = (left.digest, right.digest)
-            if pair in self._pairs:
-                continue
-            self._pairs.add(pair)
-            self.pieces.update(pair)
-            contents = decode_content(self._blobs.fetch(left.digest), left)
-            observed = decode_observation(self._blobs.fetch(right.digest), right)
-            for (path, _, sha256), (same, seen) in zip(contents, observed, strict=True):
-                if path != same:
-                    raise MalformedError(f"the two file lists differ at {path!r}")
-                named = (seen.facts, seen.chunks)
-                self.pieces.update(raw_digest(digest) for digest in named if digest is not None)
-                if seen.body and sha256 is not None:
-                    self.bodies.add(bytes.fromhex(sha256))
-
-    def _leaves(self, root: str) -> Iterator[Ref]:
-        top = raw_digest(root)
-        self.pieces.add(top)
-        node = decode_node(self._blobs.fetch(top))
-        waiting = [(node.level, ref) for ref in reversed(node.children)]
-        while waiting:
-            level, ref = waiting.pop()
-            if level == 1:
-                yield ref
-            else:
-                self.pieces.add(ref.digest)
-                node = decode_node(self._blobs.fetch(ref.digest), ref=ref, level=level - 1)
-                waiting.extend((node.level, child) for child in reversed(node.children))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -21,6 +21,7 @@ from manifestd.store.tags import Tags
 from manifestd.store.trees import Trees
 
 if TYPE_CHECKING:
+    from manifestd.store.needs import Needs
     from manifestd.store.prune import Removal
 
 
@@ -83,6 +84,19 @@ class Store:
     def spool(self) -> Spool:
         """A new, empty spool; it is no part of the store's file."""
         return Spool()
+
+    def needs(self, snapshots: Iterable[str]) -> Needs:
+        """What some snapshots need in the store, followed from their records.
+
+        Raises:
+            NotStoredError, TamperedError: One is not there, or something it needs is damaged.
+        """
+        from manifestd.store.needs import Needs
+
+        found = Needs(self.blobs)
+        for digest in snapshots:
+            found.see(bytes.fromhex(digest.removeprefix("sha256:")), self.snapshots.load(digest))
+        return found
 
     def removal(self) -> Removal:
         """What removes snapshots; use it in one transaction."""
