@@ -38,8 +38,11 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "discover": ("manifestd.cli.discover:discover", "Propose models, and say what is not covered."),
     "export": ("manifestd.cli.export:export", "Write snapshots in the formats of other tools."),
     "oms": ("manifestd.cli.oms:oms", "Check OpenSSF model signatures from stored digests."),
+    "metrics": ("manifestd.cli.metrics:metrics", "Write a Prometheus text file of the runs."),
+    "report": ("manifestd.cli.report:report", "Make a static dashboard of the runs."),
     "key": ("manifestd.cli.key:key", "Make and show signing keys."),
     "store": ("manifestd.cli.store:store", "Check, rebuild, back up and prune the store."),
+    "plugins": ("manifestd.cli.plugins:plugins", "List every plugin and who brings it."),
 }
 """Command -> (``module:function``, one line of help). A command is imported when it runs."""
 
