@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -45,8 +45,9 @@ ALONE: Final = Company()
 class Recalled:
     """What a snapshot recorded of a path, for listings that come in path order, which most do."""
 
-    def __init__(self, files: Iterator[File]) -> None:
-        self._join = PathJoin(files)
+    def __init__(self, beside: Callable[[], PathJoin]) -> None:
+        self._beside = beside
+        self._join: PathJoin | None = None
         self._last = b""
 
     def find(self, path: str) -> File | None:
@@ -55,4 +56,6 @@ class Recalled:
         if key <= self._last:
             return None
         self._last = key
+        if self._join is None:
+            self._join = self._beside()
         return self._join.find(path)

@@ -18,7 +18,7 @@ import msgspec
 from manifestd import canonical
 from manifestd.errors import EmptySourceError
 from manifestd.model.digest import Digest
-from manifestd.model.entry import Entry, Measurement, Problem
+from manifestd.model.entry import Entry, File, Measurement, Problem
 from manifestd.model.snapshot import Snapshot, SnapshotResult
 from manifestd.reading.pool import run_tasks
 from manifestd.rules.globs import matches_any
