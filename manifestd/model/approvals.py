@@ -109,8 +109,8 @@ class ApprovalStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         for need in self.needs:
             if need.missing:
                 whom = f" of {need.group}" if need.group else ""
-                names = ", ".join(need.candidates) or "nobody of the trust configuration could"
-                found.append(f"{need.missing} of {need.count}{whom} (could: {names})")
+                names = ", ".join(need.candidates) or "nobody who is trusted"
+                found.append(f"{need.missing} more{whom} (could be: {names})")
         return found
 
 
