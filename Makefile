@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint lock schemas clean
+.PHONY: demo test lint lock schemas docs example clean
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,14 @@ lock:
 
 schemas: $(READY)
 	$(BIN)/python -m tests.support.schemas
+
+# docs/reference/cli.md and the list of pages in docs/index.md.
+docs: $(READY)
+	$(BIN)/python -m tests.support.generated_docs
+
+# The signed store that README.md and docs/tutorial.md replay.
+example: $(READY)
+	$(BIN)/python -m tests.support.make_example
 
 clean:
 	rm -rf $(VENV) build dist
