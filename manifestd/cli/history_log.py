@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from manifestd.cli.context import Context
-from manifestd.cli.output import emit, emit_json, say, table, write_file
+from manifestd.cli.output import emit, emit_json, table, write_file
 from manifestd.display import printable
 from manifestd.errors import UsageError
 
@@ -230,7 +229,6 @@ def _write(data: bytes, output: Path | None) -> None:
         emit(data.decode())
         return
     write_file(output, data)
-    say(f"Wrote {printable(os.fspath(output))}.")
 
 
 def _show_list(found: LogList, form: str) -> None:
