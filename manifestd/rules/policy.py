@@ -268,8 +268,14 @@ class _Evaluation:
                 what = f"nothing is {pattern}, which is pinned"
                 pin = {"pattern": pattern, "expected": digest}
                 self.add(Objection(rule="pinned", what=what, facts=pin))
-        self._unseen("secrets", self.unsearched, "{} not searched: the bytes are not kept")
-        self._unseen("security", self.unread, "{} not looked into, of a kind that can run code")
+        self._unseen(
+            "secrets", self.unsearched, "{} not searched: the bytes are not kept",
+            "take the snapshot again without --read none",
+        )  # fmt: skip
+        self._unseen(
+            "security", self.unread, "{} not looked into, of a kind that can run code",
+            "it was only listed (--read none), or is not built as its name says",
+        )  # fmt: skip
         self._signature()
         self._age()
         for objection in licence_objections(
@@ -277,10 +283,9 @@ class _Evaluation:
         ):
             self.add(objection)
 
-    def _unseen(self, rule: Rule, count: int, what: str) -> None:
+    def _unseen(self, rule: Rule, count: int, what: str, hint: str) -> None:
         if count:
             files = f"{count} file{' was' if count == 1 else 's were'}"
-            hint = "take the snapshot again without --read none"
             self.add(
                 Objection(
                     rule=rule,

@@ -128,18 +128,17 @@ class Judge:
         levels = self._demands.levels
         self._viewer = Viewer(store, secrets="secrets" in levels, security="security" in levels)
         noted = {waiver.model for waiver in policy.waiver}
-        self._noted = noted | {model.name for model in config.model if model.pinned}
+        self._pinned = [model for model in config.model if model.pinned]
+        self._noted = noted | {model.name for model in self._pinned}
         self._places: dict[str, set[str]] | None = None
 
     def verdict(self, snapshot: str, now: datetime) -> PolicyVerdict:
         """Judge one snapshot; errors as :func:`evaluate_policy`."""
         record = self._store.snapshots.load(snapshot)
         policy, names = self._config.policy, self._names(record)
-        demands = msgspec.structs.replace(
-            self._demands, pinned=_pins(policy, self._config.model, names)
-        )
+        demands = msgspec.structs.replace(self._demands, pinned=_pins(policy, self._pinned, names))
         findings = evaluate(demands, self._view(Digest(snapshot), record, names, now), now)
-        document = policy_document(policy, self._config.model, names)
+        document = policy_document(policy, self._pinned, names)
         return PolicyVerdict(
             snapshot=snapshot,
             manifest=record.manifest,

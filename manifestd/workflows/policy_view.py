@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from manifestd import canonical
@@ -60,6 +61,12 @@ def format_of(path: str) -> str:
     return _KINDS.get(suffix[1:], suffix[1:])
 
 
+@lru_cache(maxsize=8192)
+def _known(path: str) -> tuple[str | None, str]:
+    """Reader and format of a name; most repositories have the same names."""
+    return reader_name(path), format_of(path)
+
+
 class Viewer:
     """Looks at the snapshots of one store.
 
@@ -81,13 +88,13 @@ class Viewer:
             TamperedError: The store does not hold what the record says.
         """
         for file in self._store.trees.files(record):
-            reader = reader_name(file.path)
+            reader, kind = _known(file.path)
             yield ViewFile(
                 path=file.path,
                 sha256=file.sha256,
                 grade=file.grade(),
                 role=file.seen.role,
-                format=format_of(file.path),
+                format=kind,
                 secrets=self._searched(file, reader) if self._secrets else (),
                 findings=self._warnings(file, reader) if self._security else (),
             )
@@ -119,7 +126,7 @@ class Viewer:
         wanted = [
             path
             for path, _, _ in self._store.trees.content(record.content)
-            if "/" not in path and (reader_name(path) in {"card", "text"} or "." not in path)
+            if "/" not in path and (_known(path)[0] in {"card", "text"} or "." not in path)
         ]
         yield from self._store.trees.some_files(record, wanted).values()
 
