@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,19 +82,21 @@ def diff(
         },
         Demands,
     )
-    with context.open_store() as store:
+    with context.gathered(left, right) as (store, (left_ref, right_ref)):
         found = compare(
-            store, left, right, demands, context.trust,
+            store, left_ref, right_ref, demands, context.trust,
             list_identical=format_ not in {"text", "sarif"} and not changes_only,
         )  # fmt: skip
     options = ReportOptions(changes_only=changes_only, **_screen(output))
     emit(report.diff(found, options), output)
+    if os.environ.get("GITHUB_ACTIONS"):
+        from manifestd.cli.github import tell_github
+
+        tell_github(found, os.environ)
     return exit_code(found)
 
 
 def _screen(output: Path | None) -> dict[str, bool]:
     """Colours for people: on a terminal only, and not where NO_COLOR is set."""
-    import os
-
     terminal = output is None and sys.stdout.isatty()
     return {"color": terminal and not os.environ.get("NO_COLOR")}

@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from manifestd.cli.workflow_commands import guarded
 from manifestd.display import printable
 from manifestd.redact import redact
 
@@ -49,6 +50,10 @@ class _Stderr(logging.StreamHandler[Any]):
     @property
     def stream(self) -> Any:
         return sys.stderr
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format one record; where GitHub reads it, nothing in it is a command."""
+        return guarded(super().format(record), sys.stderr)
 
 
 def configure(*, quiet: bool, verbose: bool, log_format: str) -> None:

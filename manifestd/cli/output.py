@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import click
 import msgspec
 
+from manifestd.cli.workflow_commands import guarded
 from manifestd.display import printable
 from manifestd.errors import ManifestdError
 from manifestd.model.failure import failure_of
@@ -18,7 +19,7 @@ from manifestd.model.failure import failure_of
 def emit(text: str, output: Path | None = None) -> None:
     """Write result data to stdout, or to a file that appears whole or not at all."""
     if output is None or str(output) == "-":
-        sys.stdout.write(text)
+        sys.stdout.write(guarded(text, sys.stdout))
         sys.stdout.flush()
         return
     write_file(output, text.encode())
@@ -45,7 +46,7 @@ def emit_json(document: Any, output: Path | None = None) -> None:
 
 def say(text: str, *, stream: TextIO | None = None) -> None:
     """Tell people something, on stderr unless told otherwise."""
-    click.echo(text, file=stream, err=stream is None)
+    click.echo(guarded(text, stream or sys.stderr), file=stream, err=stream is None)
 
 
 def table(rows: Iterable[Sequence[str]], header: Sequence[str] | None = None) -> str:

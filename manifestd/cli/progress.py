@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TextIO
 
+from manifestd.cli.workflow_commands import guarded
 from manifestd.display import printable, size_text
 from manifestd.model.entry import Measurement
 
@@ -138,7 +139,7 @@ class _Lines(Progress):
             text += f", {size_text(int(self.bytes_read / seconds))}/s"
         if self.problems:
             text += f", {self.problems} with problems"
-        self._stream.write(text + "\n")
+        self._stream.write(guarded(text, self._stream) + "\n")
         self._stream.flush()
 
 

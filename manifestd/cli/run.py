@@ -18,7 +18,7 @@ from manifestd._version import __version__
 from manifestd.cli.context import Context
 from manifestd.cli.output import emit, emit_json, table, write_file
 from manifestd.display import printable, size_text
-from manifestd.errors import ConfigError, UsageError
+from manifestd.errors import ConfigError, ManifestdError, UsageError
 
 if TYPE_CHECKING:
     from manifestd.config.shape import Model
@@ -260,12 +260,19 @@ def _options(options: dict[str, Any], *, color: bool) -> Any:
 
 
 def _tell_others(context: Context, found: Run) -> None:
-    """Notify whom the configuration names; what fails there changes nothing here."""
+    """Notify whom the configuration names, and GitHub; what fails there changes nothing here."""
+    if os.environ.get("GITHUB_ACTIONS"):
+        from manifestd.cli.github import tell_github
+
+        tell_github(found, os.environ)
     if context.config.notify:
         from manifestd.workflows.notify import notify_run
 
-        with context.open_store(write=True) as store:
-            notify_run(store, context.config, found, os.environ)
+        try:
+            with context.open_store(write=True) as store:
+                notify_run(store, context.config, found, os.environ)
+        except ManifestdError as error:
+            log.warning("nobody was notified: %s", error.what)
 
 
 @contextmanager

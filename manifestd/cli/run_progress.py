@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TextIO
 
+from manifestd.cli.workflow_commands import guarded
 from manifestd.display import printable, size_text
 from manifestd.model.entry import Measurement
 from manifestd.model.run import RunModel
@@ -166,7 +167,7 @@ class _Lines(RunProgress):
 
     def _say(self, text: str) -> None:
         self._told = self._clock()
-        self._stream.write(text + "\n")
+        self._stream.write(guarded(text, self._stream) + "\n")
         self._stream.flush()
 
 

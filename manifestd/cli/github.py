@@ -1,0 +1,89 @@
+"""What GitHub Actions gets besides: a job summary and annotations."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import click
+
+from manifestd.cli.workflow_commands import command, inside
+from manifestd.model.change import Diff
+from manifestd.model.run import Run
+from manifestd.redact import redact
+from manifestd.reports.base import ReportOptions
+from manifestd.reports.escape import shorten, visible
+from manifestd.reports.markdown import MarkdownReport
+from manifestd.reports.run_telling import items
+from manifestd.reports.telling import outcomes, title, told
+
+log = logging.getLogger(__name__)
+
+MOST: Final = 10
+"""GitHub shows so many annotations of a kind and step; further ones are dropped unseen."""
+
+_LIMIT: Final = 900_000
+"""Bytes of a step's summary; GitHub refuses more than 1 MiB of them altogether."""
+
+_LINE: Final = 500
+
+
+def tell_github(found: Run | Diff, environ: Mapping[str, str]) -> None:
+    """Append the job summary and print annotations on stderr; outside of Actions do nothing.
+
+    A summary that cannot be written is logged: the result is what counts.
+
+    Args:
+        found: What to tell of.
+        environ: The environment's variables.
+    """
+    if not inside(environ):
+        return
+    file = environ.get("GITHUB_STEP_SUMMARY")
+    if file:
+        report, options = MarkdownReport(), ReportOptions()
+        text = report.run(found, options) if isinstance(found, Run) else report.diff(found, options)
+        try:
+            _append(Path(file), text)
+        except OSError as error:
+            log.warning("the job summary could not be written: %s", error.strerror)
+    made = list(_annotations(found))
+    for kind in ("error", "warning"):
+        for line in [text for made_kind, text in made if made_kind == kind][:MOST]:
+            click.echo(line, err=True)
+
+
+def _annotations(found: Run | Diff) -> Iterator[tuple[str, str]]:
+    """(error or warning, command) of what does not pass, in the order of the reports."""
+    if isinstance(found, Run):
+        for model in found.models:
+            for item in items(model):
+                if item.result != "pass":
+                    where = f"{item.path}: " if item.path is not None else ""
+                    side = f"{item.side}: " if item.side else ""
+                    hint = f" ({item.hint})" if item.hint else ""
+                    yield _annotation(item.result, model.name, side + where + item.what + hint)
+        return
+    results = outcomes(found)
+    for finding in found.findings:
+        if finding.get("path") is None and finding.get("result") in {"fail", "unknown"}:
+            yield _annotation(str(finding["result"]), title(found), str(finding.get("what")))
+    for file in found.files:
+        if results[file.path] != "pass":
+            hint = f" ({file.hint})" if file.hint else ""
+            yield _annotation(results[file.path], title(found), f"{file.path}: {told(file)}{hint}")
+
+
+def _annotation(result: str, name: str, text: str) -> tuple[str, str]:
+    kind = "warning" if result == "unknown" else "error"
+    message = shorten(visible(redact(text)), _LINE)
+    return kind, command(kind, message, title=shorten(f"manifestd: {visible(name)}", 120))
+
+
+def _append(path: Path, text: str) -> None:
+    data = text.encode()
+    with path.open("ab") as stream:
+        if stream.tell() + len(data) <= _LIMIT:
+            stream.write(data + b"\n")
