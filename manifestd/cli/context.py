@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +53,19 @@ class Context:
         from manifestd.store import open_store
 
         return open_store(self.store_path, write=write)
+
+    def gathered(self, *references: str) -> AbstractContextManager[tuple[Store, list[str]]]:
+        """The store for reading references, some of which may be bundle files; see ``bundle``."""
+        if any(Path(text.partition("#")[0]).is_file() for text in references):
+            from manifestd.workflows.bundle import gathered
+
+            return gathered(self.store_path, references)
+        return self._stored(references)
+
+    @contextmanager
+    def _stored(self, references: tuple[str, ...]) -> Iterator[tuple[Store, list[str]]]:
+        with self.open_store() as store:
+            yield store, list(references)
 
     def trust(self) -> Trust:
         """The keys that count, from the configuration."""

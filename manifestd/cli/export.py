@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -11,9 +11,12 @@ from manifestd.cli.context import Context
 from manifestd.cli.output import say, write_file
 from manifestd.errors import UsageError
 
+if TYPE_CHECKING:
+    from manifestd.store import Store
+
 _FORMS: Final = (
     "sha256sum", "bagit", "cyclonedx", "modelpack", "oci-layout", "oms", "manifest", "dsse", "pae",
-    "parquet",
+    "parquet", "bundle",
 )  # fmt: skip
 
 
@@ -21,7 +24,7 @@ _FORMS: Final = (
     epilog="Example: manifestd export hf://openai-community/gpt2 --as oms --key keys/oms.pem "
     "-o model.sig. Exit codes: 0, 2, 3, 4."
 )
-@click.argument("reference")
+@click.argument("references", nargs=-1, required=True, metavar="REF...")
 @click.option("--as", "form", required=True, metavar="FORMAT", help="One of: " + ", ".join(_FORMS))
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path),
@@ -32,31 +35,60 @@ _FORMS: Final = (
     "--ignore", multiple=True, metavar="PATH", help="oms: paths the signature leaves out."
 )
 @click.pass_obj
-def export(  # noqa: PLR0917  (click gives them by name)
+def export(
     context: Context,
-    reference: str,
+    /,
+    references: tuple[str, ...],
+    *,
     form: str,
     output: Path,
     key: str | None,
     ignore: tuple[str, ...],
 ) -> int:
-    """Write a stored snapshot in the format of another tool; no model bytes are needed."""
+    """Write stored snapshots in the format of another tool; no model bytes are needed."""
     if form != "oms" and (key or ignore):
         raise UsageError("--key and --ignore are for --as oms only")
+    if form == "bundle":
+        return _bundle(context, references, output)
+    if len(references) != 1:
+        raise UsageError(f"--as {form} takes one snapshot", hint="only --as bundle takes several")
     with context.open_store() as store:
         if form == "oms":
-            from manifestd.workflows.oms import sign_as_oms
-
-            signer = context.signer(key)
-            if signer is None:
-                raise UsageError("no key to sign with", hint="name one with --key")
-            left_out = (*ignore, output.name)
-            write_file(output, sign_as_oms(store, reference, signer, left_out))
-            say(f"wrote {output}; `model_signing verify key` accepts it against the directory")
-            return 0
+            return _oms(context, store, references[0], output=output, key=key, ignore=ignore)
         from manifestd.workflows.exports import export_snapshot
 
-        written = export_snapshot(store, reference, form, output)
+        written = export_snapshot(store, references[0], form, output)
     files = [path for path in written if path]
     say(f"wrote {output}" + (f" with {', '.join(files[:8])}" if files else ""))
+    return 0
+
+
+def _oms(
+    context: Context,
+    store: Store,
+    reference: str,
+    *,
+    output: Path,
+    key: str | None,
+    ignore: tuple[str, ...],
+) -> int:
+    from manifestd.workflows.oms import sign_as_oms
+
+    signer = context.signer(key)
+    if signer is None:
+        raise UsageError("no key to sign with", hint="name one with --key")
+    write_file(output, sign_as_oms(store, reference, signer, (*ignore, output.name)))
+    say(f"wrote {output}; `model_signing verify key` accepts it against the directory")
+    return 0
+
+
+def _bundle(context: Context, references: tuple[str, ...], output: Path) -> int:
+    from manifestd.workflows.bundle import export_bundle
+
+    with context.open_store() as store:
+        signer = context.signer()
+        index = export_bundle(
+            store, references, output, config=context.config, signer=signer, trust=context.trust()
+        )
+    say(f"wrote {output} with {len(index.snapshots)} snapshots in {len(index.blobs)} blobs")
     return 0

@@ -16,8 +16,8 @@ def files(context: Context, reference: str, form: str) -> int:
     """List the files of a snapshot."""
     from manifestd.model.files import FileList, listed
 
-    with context.open_store() as store:
-        digest = store.snapshots.resolve(reference)
+    with context.gathered(reference) as (store, (known,)):
+        digest = store.snapshots.resolve(known)
         found = list(store.trees.files(store.snapshots.load(digest)))
     if form == "json":
         emit_json(FileList(snapshot=digest, files=[listed(file) for file in found]))

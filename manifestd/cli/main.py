@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "lint": ("manifestd.cli.lint:lint", "Look for anomalies over the whole store."),
     "discover": ("manifestd.cli.discover:discover", "Propose models, and say what is not covered."),
     "export": ("manifestd.cli.export:export", "Write snapshots in the formats of other tools."),
+    "import": ("manifestd.cli.import_:import_", "Bring evidence from elsewhere into the store."),
     "oms": ("manifestd.cli.oms:oms", "Check OpenSSF model signatures from stored digests."),
     "metrics": ("manifestd.cli.metrics:metrics", "Write a Prometheus text file of the runs."),
     "report": ("manifestd.cli.report:report", "Make a static dashboard of the runs."),

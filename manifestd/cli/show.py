@@ -21,8 +21,8 @@ def show(context: Context, reference: str, form: str) -> int:
     from manifestd.workflows.oms import carried_signatures
     from manifestd.workflows.sign import signature_of
 
-    with context.open_store() as store:
-        digest = store.snapshots.resolve(reference)
+    with context.gathered(reference) as (store, (known,)):
+        digest = store.snapshots.resolve(known)
         record = store.snapshots.load(digest)
         state, signers = signature_of(store, digest, record, context.trust())
         carried = carried_signatures(store, record)

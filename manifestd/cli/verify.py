@@ -46,8 +46,8 @@ def verify(
     from manifestd.workflows.verify import report_of, verify_references
 
     trust = context.trust()
-    with context.open_store() as store:
-        report = report_of(verify_references(store, list(references), trust))
+    with context.gathered(*references) as (store, known):
+        report = report_of(verify_references(store, known, trust))
     if form == "json":
         emit_json(report)
         return report.exit_code
