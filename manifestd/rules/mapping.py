@@ -151,8 +151,8 @@ class PathMap:
                     f"{where}: the two patterns of {rule} do not have equally many *",
                     hint="what a * stands for on one side is put in the place of a * on the other",
                 )
-        self._reference = [_compiled(rule.reference) for rule in self.rules]
-        self._other = [_compiled(rule.other) for rule in self.rules]
+        self._reference = [_Pattern(rule.reference) for rule in self.rules]
+        self._other = [_Pattern(rule.other) for rule in self.rules]
         self._check_overlaps(key)
 
     def _check_overlaps(self, key: str) -> None:
@@ -164,7 +164,7 @@ class PathMap:
         for side, patterns, texts in sides:
             for number, text in enumerate(texts):
                 for other, pattern in enumerate(patterns):
-                    claimed = text == texts[other] or ("*" not in text and pattern.match(text))
+                    claimed = text == texts[other] or ("*" not in text and pattern.matches(text))
                     if number != other and claimed:
                         first, second = sorted((number, other))
                         raise ConfigError(
@@ -176,7 +176,7 @@ class PathMap:
 
     def matching(self, path: str) -> set[int]:
         """Numbers of the rules whose reference pattern matches a path of the reference side."""
-        return {number for number, pattern in enumerate(self._reference) if pattern.match(path)}
+        return {number for number, pattern in enumerate(self._reference) if pattern.matches(path)}
 
     def back(self, path: str) -> tuple[int, str] | None:
         """The rule that names a path of another side, and what the reference side calls it.
@@ -185,8 +185,8 @@ class PathMap:
             ConfigError: Two rules match it.
         """
         found = [
-            (number, match) for number, pattern in enumerate(self._other)
-            if (match := pattern.match(path)) is not None
+            (number, texts) for number, pattern in enumerate(self._other)
+            if (texts := pattern.texts(path)) is not None
         ]  # fmt: skip
         if not found:
             return None
@@ -197,10 +197,8 @@ class PathMap:
                 hint="make the patterns exclude each other",
                 facts={"path": path},
             )
-        number, match = found[0]
-        texts = iter(match.groups())
-        pieces = self.rules[number].reference.split("*")
-        return number, pieces[0] + "".join(next(texts) + piece for piece in pieces[1:])
+        number, texts = found[0]
+        return number, self._reference[number].filled(texts)
 
     def unused(
         self, reference: Iterable[str], others: Iterable[str]
@@ -231,6 +229,36 @@ class PathMap:
         return nowhere, half
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
-    pieces = (re.escape(piece) for piece in pattern.split("*"))
-    return re.compile("(.*)".join(pieces) + r"\Z", re.DOTALL)
+class _Pattern:
+    """A pattern whose only sign is ``*``; matched from the left in linear time, whatever the path."""
+
+    def __init__(self, text: str) -> None:
+        self._pieces = text.split("*")
+
+    def texts(self, path: str) -> list[str] | None:
+        """What each ``*`` stands for, as short as it can be; None when the path does not match."""
+        first, *middle = self._pieces
+        if not middle:
+            return [] if path == first else None
+        last = middle.pop()
+        end = len(path) - len(last)
+        at = len(first)
+        if at > end or not path.startswith(first) or not path.endswith(last):
+            return None
+        found: list[str] = []
+        for piece in middle:
+            next_at = path.find(piece, at, end)
+            if next_at < 0:
+                return None
+            found.append(path[at:next_at])
+            at = next_at + len(piece)
+        return [*found, path[at:end]]
+
+    def matches(self, path: str) -> bool:
+        """Whether the path matches."""
+        return self.texts(path) is not None
+
+    def filled(self, texts: Sequence[str]) -> str:
+        """The pattern with ``texts`` in the place of its stars."""
+        pairs = zip(texts, self._pieces[1:], strict=True)
+        return self._pieces[0] + "".join(text + piece for text, piece in pairs)
