@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "whereis": ("manifestd.cli.whereis:whereis", "Find a digest in all snapshots."),
     "tag": ("manifestd.cli.tag:tag", "Give a stored snapshot a name, or move a name."),
     "approve": ("manifestd.cli.approve:approve", "Approve bytes for a tag; see who is missing."),
+    "gate": ("manifestd.cli.gate:gate", "Say whether bytes may be used as NAME:TAG, now."),
     "log": ("manifestd.cli.history_log:log", "Show the history; checkpoints and proofs of it."),
     "history": ("manifestd.cli.history:history", "Write the release ledger."),
     "policy": ("manifestd.cli.policy:policy", "Hold stored snapshots against the policy."),

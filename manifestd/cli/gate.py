@@ -1,0 +1,200 @@
+"""``gate``: may these bytes be used under this tag, now? For pipelines."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from manifestd._version import __version__
+from manifestd.cli.approve import span_of
+from manifestd.cli.context import Context
+from manifestd.cli.output import emit, emit_json, write_file
+from manifestd.display import printable
+from manifestd.errors import AccessDeniedError, ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from manifestd.model.gate import GateReport
+    from manifestd.model.snapshot import ReadMode
+    from manifestd.store import Store
+    from manifestd.workflows.approvals import Desk
+    from manifestd.workflows.gate import Candidate
+
+log = logging.getLogger(__name__)
+
+
+@click.command(
+    epilog="Example: manifestd gate gpt2:production s3://models/gpt2/ && deploy. Exit codes: "
+    "0 open, 1 closed, 2 wrong usage, 3 could not be decided, 4 something does not verify: "
+    "a signature, a key, the store, or bytes against their declared digest."
+)
+@click.argument("tag", metavar="NAME:TAG")
+@click.argument("reference", metavar="REF|PLACE")
+@click.option(
+    "--offline", is_flag=True, help="Judge the latest stored snapshot of PLACE; opens no socket."
+)
+@click.option(
+    "--read", type=click.Choice(["missing", "all", "none"]), help="Which bytes of PLACE to read."
+)
+@click.option(
+    "--no-keep", is_flag=True, help="Do not store what is seen of PLACE (also when it cannot be)."
+)
+@click.option(
+    "--receipt", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="When open, write a signed receipt that `verify --receipt` checks without hashing.",
+)  # fmt: skip
+@click.option(
+    "--valid-for", metavar="SPAN", default="24h", show_default=True,
+    help="How long the receipt counts.",
+)  # fmt: skip
+@click.option("--key", metavar="URI", help="Sign with this key instead of the configured one.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.pass_obj
+def gate(
+    context: Context,
+    /,
+    tag: str,
+    reference: str,
+    *,
+    offline: bool,
+    read: ReadMode | None,
+    no_keep: bool,
+    receipt: Path | None,
+    valid_for: str,
+    key: str | None,
+    form: str,
+) -> int:
+    """Say whether the bytes of a place or snapshot may be used as NAME:TAG.
+
+    Open means: they are the bytes that NAME:TAG names, its snapshot is signed by
+    a trusted key, the evidence and the policy suffice, and enough people approved.
+    A PLACE (a directory, s3://…, hf://…) is looked at now; any other REF is judged
+    from the store, with no network.
+    """
+    from manifestd.workflows.approvals import Desk
+    from manifestd.workflows.gate import judge_gate
+    from manifestd.workflows.gate_place import is_place, stored_candidate
+
+    span = span_of(valid_for)
+    fresh = not offline and is_place(reference)
+    if not fresh and (read is not None or no_keep):
+        raise UsageError("--read and --no-keep are for a PLACE that is looked at now")
+    with ExitStack() as stack:
+        if fresh or receipt is not None:
+            store = stack.enter_context(_writable(context, keep=not no_keep))
+        else:
+            store = stack.enter_context(context.open_store())
+        if fresh:
+            candidate = _look(
+                context, store, (tag, reference), read, key=key, receipt=receipt, form=form
+            )
+        else:
+            candidate = stored_candidate(store, reference)
+        desk = Desk(
+            config=context.config, trust=context.trust(), now=datetime.now(UTC), tool=_tool()
+        )
+        report = judge_gate(store, desk, tag, candidate)
+        if receipt is not None and report.open:
+            report = _receipt(context, store, desk, report, receipt, key=key, valid_for=span)
+    if form == "json":
+        emit_json(report)
+    elif not (context.quiet and report.open):
+        emit("".join(f"{line}\n" for line in _lines(report)))
+    return report.exit_code
+
+
+@contextmanager
+def _writable(context: Context, *, keep: bool) -> Iterator[Store]:
+    """The store, or a copy of it that is thrown away where nothing is to be or can be written."""
+    from manifestd.store import open_store
+
+    # Reading first: a typing error must not make an empty store.
+    context.open_store().close()
+    if keep:
+        try:
+            store = context.open_store(write=True)
+        except (AccessDeniedError, ConfigError) as error:
+            log.warning("what is seen is not kept: %s", error.what)
+        else:
+            with store:
+                yield store
+            return
+    from manifestd.store.backup import backup_store
+
+    with tempfile.TemporaryDirectory(prefix="manifestd-") as folder:
+        copy = Path(folder) / "manifestd.db"
+        backup_store(context.store_path, copy)
+        with open_store(copy, write=True) as store:
+            yield store
+
+
+def _look(
+    context: Context,
+    store: Store,
+    about: tuple[str, str],
+    read: ReadMode | None,
+    *,
+    key: str | None,
+    receipt: Path | None,
+    form: str,
+) -> Candidate:
+    from manifestd.cli.progress import progress
+    from manifestd.workflows.gate_place import Look, take_candidate
+
+    look = Look(
+        config=context.config,
+        tool=_tool(),
+        signer=context.signer(key),
+        own_outputs=(*context.own_outputs(), *_outputs(receipt)),
+        read=read,
+        progress=partial(progress, quiet=context.quiet or form == "json"),
+    )
+    return take_candidate(store, look, *about)
+
+
+def _receipt(
+    context: Context, store: Store, desk: Desk, report: GateReport, path: Path, *,
+    key: str | None, valid_for: timedelta,
+) -> GateReport:  # fmt: skip
+    from manifestd.workflows.receipt import log_receipt, write_receipt
+
+    bundle = write_receipt(store, desk, context.signer(key), report, valid_for=valid_for)
+    log_receipt(store, desk, bundle, report)
+    write_file(path, bundle)
+    return msgspec.structs.replace(report, receipt=str(path))
+
+
+def _outputs(receipt: Path | None) -> tuple[str, ...]:
+    """The receipt's own paths: it may lie among the files that it is about."""
+    if receipt is None:
+        return ()
+    path = receipt.absolute()
+    return (str(path), f"{path}.part")
+
+
+def _lines(report: GateReport) -> Iterator[str]:
+    word = "OPEN" if report.open else "CLOSED" if report.exit_code != 3 else "UNDECIDED"
+    yield printable(f"{word}  {report.tag}  {report.reference}")
+    for check in report.checks:
+        mark = "ok" if check.state == "ok" else check.state.upper()
+        yield printable(f"  {mark:<8} {check.name:<10} {check.what}")
+        yield from (printable(f"{'':22}{line}") for line in check.details)
+        if check.opens:
+            yield printable(f"{'':22}opens with: {check.opens}")
+    if report.snapshot is not None:
+        yield f"  snapshot {report.snapshot}"
+        yield f"  manifest {report.manifest or 'none'}"
+    if report.receipt is not None:
+        yield printable(f"  receipt  {report.receipt}")
+
+
+def _tool() -> str:
+    return f"manifestd/{__version__}"
