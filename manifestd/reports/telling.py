@@ -124,7 +124,10 @@ def told(file: FileDiff) -> str:
         return f"{sized}: {file.summary}" if file.summary else sized
     if file.tensors:
         return _with_names(file)
-    if not file.changes or all(_is_passage(change) for change in file.changes):
+    if not _explained(file):
+        damage = [_brief(change) for change in file.changes[:1]]
+        return "; ".join(filter(None, (summarised(file), *damage))) or file.reason or WORDS[file.verdict]
+    if all(_is_passage(change) for change in file.changes):
         return summarised(file) or file.reason or WORDS[file.verdict]
     few = [_brief(change) for change in file.changes[:_FEW]]
     left_out = len(file.changes) - len(few) + file.more_changes
@@ -149,7 +152,8 @@ def story(file: FileDiff, limit: int) -> list[str]:
         return [": ".join(filter(None, (size_text(side.size), file.summary)))]
     if not file.changes:
         return [told(file)]
-    if not file.tensors and len(file.changes) <= limit and not file.more_changes:
+    all_shown = len(file.changes) <= limit and not file.more_changes
+    if all_shown and not file.tensors and (_explained(file) or not file.summary):
         return details(file, limit, reasons=True)
     summary = summarised(file)
     return [*([summary] if summary else []), *details(file, limit)]
@@ -189,6 +193,11 @@ def changed(change: Change) -> str:
     elif left is not msgspec.UNSET:
         text += f": removed {_value(left)}"
     return ": ".join(part for part in (text, change.what) if part)
+
+
+def _explained(file: FileDiff) -> bool:
+    """Whether a reader found single changes; which bytes differ is known without one."""
+    return any(not change.at.startswith("bytes ") for change in file.changes)
 
 
 def _brief(change: Change) -> str:
