@@ -68,8 +68,10 @@ def _not_allowed(licences: Licences, allow: Sequence[str]) -> Iterator[Objection
     for path, file in licences.files.items():
         if file.name is None:
             what = "nothing confirms the licence that is stated: this text is not a known one"
-            facts = {"sha256": file.sha256}
-            yield Objection(rule="licenses", path=path, what=what, only_warn=True, facts=facts)
+            yield Objection(
+                rule="licenses", path=path, what=what, only_warn=True,
+                facts={"sha256": file.sha256},
+            )  # fmt: skip
 
 
 def _contradictions(licences: Licences) -> Iterator[Objection]:
