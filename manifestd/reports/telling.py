@@ -31,6 +31,7 @@ RESULTS: Final = {"pass": "PASS", "fail": "FAIL", "unknown": "UNKNOWN", "error":
 _ALONE: Final = frozenset({"leftOnly", "rightOnly"})
 _DEMANDS: Final = frozenset({"strict", "min-impact", "signature", "incomplete"})
 _PASSAGES: Final = re.compile(r"(\A| )lines? [0-9]+(-[0-9]+)?\Z")
+_TALLY: Final = re.compile(r"[0-9]+ of [0-9]+ tensors changed")
 _WORST: Final = tuple(WORDS)
 _HIGHLIGHTS: Final = 3
 _VALUE: Final = 80
@@ -175,7 +176,9 @@ def details(file: FileDiff, limit: int, *, reasons: bool = False) -> list[str]:
         if reasons and change.reason and change.reason not in said:
             said.add(change.reason)
             notes.append(change.reason)
-        lines += [_because(first, ": ".join(filter(None, notes))), *rest]
+        note = ": ".join(filter(None, notes))
+        head = f"{_because(first.removesuffix(':'), note)}:" if first.endswith(":") else ""
+        lines += [head or _because(first, note), *rest]
     left_out = max(0, len(file.changes) - limit) + file.more_changes
     if left_out > 0:
         lines.append(f"and {_plural(left_out, 'more change', 'more changes')}")
@@ -186,6 +189,8 @@ def changed(change: Change) -> str:
     """One change: ``/torch_dtype: "float16" -> "bfloat16"``."""
     left, right = change.left, change.right
     text = change.at
+    if left is right is msgspec.UNSET and change.what and text in change.what:
+        return change.what
     if left is not msgspec.UNSET and right is not msgspec.UNSET:
         text += f": {_value(left)} -> {_value(right)}"
     elif right is not msgspec.UNSET:
@@ -226,7 +231,10 @@ def _with_names(file: FileDiff) -> str:
     summary = summarised(file) or ""
     names = file.tensors.changed if file.tensors and file.summary else []
     few = ", ".join(shorten(name, 60) for name in names[:_FEW])
-    return _because(summary, few + (", …" if len(names) > _FEW else ""))
+    few += ", …" if len(names) > _FEW else ""
+    found = _TALLY.search(summary)
+    end = found.end() if found else len(summary)
+    return _because(summary[:end], few) + summary[end:]
 
 
 def tensors_told(tensors: TensorDiff) -> str:
