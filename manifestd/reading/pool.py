@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Final, Generic, TypeVar
 
 from manifestd.errors import UnreadableError
@@ -22,6 +22,9 @@ R = TypeVar("R")
 _PATIENCE: Final = 1.0
 """Seconds that abandoned threads get to notice; they are daemons, so exit never waits for them."""
 
+_GLANCE: Final = 0.25
+"""Seconds between two calls of ``waiting``."""
+
 
 def run_tasks(
     items: Iterable[T],
@@ -31,6 +34,7 @@ def run_tasks(
     processes: bool = False,
     stop: threading.Event | None = None,
     lost: Callable[[T, UnreadableError], R] | None = None,
+    waiting: Callable[[], None] | None = None,
 ) -> Generator[R]:
     """Apply ``work`` to every item, ``jobs`` at a time, and yield results as they come.
 
@@ -47,6 +51,8 @@ def run_tasks(
         stop: Set when the results are no longer wanted, for ``work`` to look at.
         lost: Makes the result of an item whose worker died three times; without
             it that raises.
+        waiting: Called some times a second while threads are waited for; what it raises
+            ends the work, as an interrupt does.
 
     Raises:
         UnreadableError: An item's worker died three times (out of memory, killed).
@@ -54,7 +60,13 @@ def run_tasks(
     if jobs < 1:
         raise ValueError("jobs must be at least 1")
     return _run(
-        items, work, jobs=jobs, processes=processes, stop=stop or threading.Event(), lost=lost
+        items,
+        work,
+        jobs=jobs,
+        processes=processes,
+        stop=stop or threading.Event(),
+        lost=lost,
+        waiting=waiting,
     )
 
 
@@ -66,18 +78,23 @@ def _run(
     processes: bool,
     stop: threading.Event,
     lost: Callable[[T, UnreadableError], R] | None,
+    waiting: Callable[[], None] | None,
 ) -> Generator[R]:
     # Asked when the first result is: threads may have been started since the call.
     if processes and threading.active_count() == 1:
         yield from run_forked(items, work, jobs=jobs, lost=lost)
     else:
-        yield from _run_threads(items, work, jobs, stop)
+        yield from _run_threads(items, work, jobs, stop, waiting)
 
 
 def _run_threads(
-    items: Iterable[T], work: Callable[[T], R], jobs: int, stop: threading.Event
+    items: Iterable[T],
+    work: Callable[[T], R],
+    jobs: int,
+    stop: threading.Event,
+    waiting: Callable[[], None] | None,
 ) -> Generator[R]:
-    team = _Team(work, jobs)
+    team = _Team(work, jobs, waiting)
     finished = False
     try:
         running = 0
@@ -100,7 +117,10 @@ def _run_threads(
 class _Team(Generic[T, R]):
     """Threads that take items from one queue and put outcomes into another."""
 
-    def __init__(self, work: Callable[[T], R], jobs: int) -> None:
+    def __init__(
+        self, work: Callable[[T], R], jobs: int, waiting: Callable[[], None] | None
+    ) -> None:
+        self._waiting = waiting
         self._work = work
         self._jobs = jobs
         self._todo: SimpleQueue[tuple[T] | None] = SimpleQueue()
@@ -118,10 +138,20 @@ class _Team(Generic[T, R]):
 
     def result(self) -> R:
         """The next outcome, whichever item it is of."""
-        outcome = self._done.get()
+        outcome = self._next()
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome[0]
+
+    def _next(self) -> tuple[R] | BaseException:
+        if self._waiting is None:
+            return self._done.get()
+        while True:
+            self._waiting()
+            try:
+                return self._done.get(timeout=_GLANCE)
+            except Empty:
+                continue
 
     def dismiss(self, patience: float | None) -> None:
         """End the threads; wait ``patience`` seconds in all, without limit when None."""

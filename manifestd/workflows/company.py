@@ -20,10 +20,12 @@ class Company(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         shared: Sessions and connections; None: each makes its own.
         turn: Bounds the files that are read at once over all of them; None: each by its jobs.
+        waiting: Called some times a second while files are read; what it raises ends it.
     """
 
     shared: Shared | None = None
     turn: AbstractContextManager[Any] | None = None
+    waiting: Callable[[], None] | None = None
 
     def in_turn(self, work: Callable[[Task], Measurement]) -> Callable[[Task], Measurement]:
         """``work``, done when its turn has come."""

@@ -40,7 +40,7 @@ WORKERS: Final = 16
 JOBS: Final = 16
 """Files read at once over all models, unless it is said otherwise."""
 
-_PATIENCE: Final = 10.0
+_PATIENCE: Final = 5.0
 """Seconds that models get to put down what they have when the run is interrupted."""
 
 _FIELD: Final[dict[Result, str]] = {
@@ -127,7 +127,11 @@ def run_models(
             offline=request.offline,
             jobs=request.jobs,
             retry_budget=request.retry_budget,
-            company=Company(shared=shared, turn=threading.BoundedSemaphore(request.jobs)),
+            company=Company(
+                shared=shared,
+                turn=threading.BoundedSemaphore(request.jobs),
+                waiting=lambda: _check(stop),
+            ),
             signer=signer,
             trust=_once(trust),
             clock=clock,
@@ -232,6 +236,11 @@ class _StoppedError(BaseException):
     """The run was interrupted; no ``Exception``, so that nothing takes it for a failure."""
 
 
+def _check(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise _StoppedError
+
+
 class _Telling:
     """Progress of one snapshot, told to who watches the run; ends it when the run is stopped."""
 
@@ -240,16 +249,14 @@ class _Telling:
         self._stop = stop
 
     def bytes(self, count: int) -> None:
-        """Pass on; the read that reports after the stop is the last of its file."""
+        """Pass on, or end the read."""
         self._watcher.bytes(count)
-        if self._stop.is_set():
-            raise _StoppedError
+        _check(self._stop)
 
     def done(self, measurement: Measurement) -> None:
-        """Pass on."""
+        """Pass on, or end the snapshot; what is measured will be in the journal."""
         self._watcher.done(measurement)
-        if self._stop.is_set():
-            raise _StoppedError
+        _check(self._stop)
 
 
 @contextmanager

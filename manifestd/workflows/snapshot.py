@@ -240,7 +240,8 @@ class _Run:
             worker = Worker(self.source, self.resolved, None if forked else told.bytes)
             work = company.in_turn(worker)
             run = run_forked if forked else run_tasks
-            results = run(tasks, work, jobs=self.source.settings.jobs)
+            jobs = self.source.settings.jobs
+            results = run(tasks, work, jobs=jobs, waiting=company.waiting)
             with closing(results):
                 self._collect(results, told, forked=forked)
 
