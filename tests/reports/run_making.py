@@ -12,6 +12,7 @@ from manifestd.model.failure import Failure
 from manifestd.model.run import Run, RunCounts, RunFinding, RunModel, RunSide
 from manifestd.model.snapshot import EvidenceCounts
 from manifestd.rules.verdicts import Demands
+from manifestd.store import Store
 from tests.contracts.report_suite import diff_of, files_of_every_verdict, known, side
 
 POLICY = "sha256:" + "11" * 32
@@ -208,3 +209,11 @@ def hostile_run(name: str) -> Run:
         model(name, [diff], sides=sides, policy=found, notes=[name], error=failure(what=name)),
         notes=[name], run_id="20260301T101500Z-0123abcd",
     )  # fmt: skip
+
+
+def keep_run(store: Store, run: Run) -> None:
+    """Put a run into a store, as a run does."""
+    number = store.runs.start(run.run_id, run.started_at)
+    for position, found in enumerate(run.models):
+        store.runs.add(number, position, found)
+    store.runs.finish(number, run)

@@ -41,6 +41,7 @@ from manifestd.model.history import (
 from manifestd.model.logentry import LogEntry
 from manifestd.model.manifest import Manifest
 from manifestd.model.notification import Notification
+from manifestd.model.plugin_list import PluginList
 from manifestd.model.run import Run, RunPlan, Status
 from manifestd.model.snapshot import Snapshot, SnapshotResult
 from manifestd.model.statement import Statement
@@ -72,6 +73,7 @@ SCHEMAS: Final[dict[str, type]] = {
     "store-prune": Pruned,
     "run": Run,
     "notification": Notification,
+    "plugins": PluginList,
     "run-plan": RunPlan,
     "status": Status,
     "explanation": Explanation,
