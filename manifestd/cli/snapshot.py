@@ -12,13 +12,19 @@ from manifestd._version import __version__
 from manifestd.cli.context import Context
 from manifestd.cli.output import emit, emit_json, say, table
 from manifestd.display import printable, size_text
-from manifestd.errors import UsageError
+from manifestd.errors import NotStoredError, UsageError
 from manifestd.model.entry import Problem
 from manifestd.model.reference import Reference, parse_directory, parse_hub, parse_s3
 
 log = logging.getLogger(__name__)
 
-_PARSERS: dict[str, Any] = {"hf": parse_hub, "s3": parse_s3, "dir": parse_directory}
+_PARSERS: dict[str, Any] = {
+    "hf": parse_hub,
+    "s3": parse_s3,
+    "dir": parse_directory,
+    "cache": partial(parse_hub, scheme="hf-cache"),
+}
+_SCHEMES = {"hf": "hf", "s3": "s3", "dir": "file", "cache": "hf-cache"}
 
 
 @click.command(
@@ -26,11 +32,12 @@ _PARSERS: dict[str, Any] = {"hf": parse_hub, "s3": parse_s3, "dir": parse_direct
     "Exit codes: 0 stored, 3 stored but incomplete or not possible, 4 bytes contradict a declared digest."
 )
 @click.argument("kind", type=click.Choice(list(_PARSERS)))
-@click.argument("reference")
+@click.argument("reference", required=False)
+@click.option("--all", "every", is_flag=True, help="cache: every revision of every repository.")
 @click.option(
     "--read", type=click.Choice(["missing", "all", "none"]), default=None,
     help="Which bytes: those needed for a sha256 of every file, small texts and tensor headers "
-    "(missing, the default); every byte (all); the listing only (none).",
+    "(missing, the default); every byte (all, the default for cache); the listing only (none).",
 )  # fmt: skip
 @click.option("--name", help="Name to file the snapshot under.")
 @click.option("--ignore", multiple=True, metavar="GLOB", help="Leave these files out; recorded.")
@@ -65,14 +72,32 @@ _PARSERS: dict[str, Any] = {"hf": parse_hub, "s3": parse_s3, "dir": parse_direct
 )
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.pass_obj
-def snapshot(context: Context, /, kind: str, reference: str, form: str, **options: Any) -> int:
-    """Take, sign and store a snapshot of a Hub repository, an S3 prefix or a directory."""
+def snapshot(
+    context: Context, /, kind: str, reference: str | None, every: bool, form: str, **options: Any
+) -> int:
+    """Take, sign and store a snapshot of a Hub repository, an S3 prefix, a directory or a Hub cache."""
+    if every != (reference is None) or (every and kind != "cache"):
+        raise UsageError("name one REFERENCE, or --all for a Hub cache")
+    if reference is not None:
+        request = _request(context, kind, _parse(kind, reference), options)
+        if options["explain"]:
+            return _explain(request, form)
+        return _take(context, request, form, options)
+    from manifestd.sources.cache import cached_repositories
+
+    codes = [
+        _take(context, _request(context, kind, found, options), form, options)
+        for found in cached_repositories()
+    ]
+    if not codes:
+        raise NotStoredError("the Hub cache holds no downloaded revision")
+    return max(codes)
+
+
+def _take(context: Context, request: Any, form: str, options: dict[str, Any]) -> int:
     from manifestd.cli.progress import progress
     from manifestd.workflows.snapshot import take_snapshot
 
-    request = _request(context, kind, reference, options)
-    if options["explain"]:
-        return _explain(request, form)
     signer = None if options["no_sign"] else context.signer(options["key"])
     if signer is None and not options["no_sign"]:
         log.warning("no signing key is configured: the snapshot will be unsigned")
@@ -93,7 +118,7 @@ def snapshot(context: Context, /, kind: str, reference: str, form: str, **option
     return taken.exit_code
 
 
-def _request(context: Context, kind: str, reference: str, options: dict[str, Any]) -> Any:
+def _request(context: Context, kind: str, reference: Reference, options: dict[str, Any]) -> Any:
     from manifestd.workflows.plan import SnapshotRequest
 
     defaults = context.config.defaults
@@ -111,8 +136,9 @@ def _request(context: Context, kind: str, reference: str, options: dict[str, Any
             "are for s3 only"
         )
     return SnapshotRequest(
-        reference=_parse(kind, reference),
-        read=options["read"] or defaults.read,
+        reference=reference,
+        # A cache's blobs are named by what the Hub declared; only their bytes can bear that out.
+        read=options["read"] or ("all" if kind == "cache" else defaults.read),
         ignore=tuple(options["ignore"]) or tuple(defaults.ignore),
         name=options["name"],
         jobs=options["jobs"],
@@ -126,11 +152,11 @@ def _request(context: Context, kind: str, reference: str, options: dict[str, Any
 
 def _parse(kind: str, text: str) -> Reference:
     scheme = text.partition("://")[0] if "://" in text else None
-    expected = {"hf": "hf", "s3": "s3", "dir": "file"}[kind]
+    expected = _SCHEMES[kind]
     if scheme not in {None, expected}:
         raise UsageError(
             f"`snapshot {kind}` takes a {expected}:// reference, not {text!r}",
-            hint="name the kind that fits: hf, s3 or dir",
+            hint="name the kind that fits: " + ", ".join(_SCHEMES),
         )
     parsed: Reference = _PARSERS[kind](text)
     return parsed

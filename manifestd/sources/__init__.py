@@ -10,6 +10,7 @@ from manifestd.sources.base import Source
 SOURCES: Family[Source[Any]] = Family(
     "sources",
     {
+        "hf-cache": "manifestd.sources.cache:CacheSource",
         "file": "manifestd.sources.directory:DirectorySource",
         "hf": "manifestd.sources.hub:HubSource",
         "s3": "manifestd.sources.s3:S3Source",
