@@ -32,6 +32,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "tag": ("manifestd.cli.tag:tag", "Give a stored snapshot a name, or move a name."),
     "approve": ("manifestd.cli.approve:approve", "Approve bytes for a tag; see who is missing."),
     "gate": ("manifestd.cli.gate:gate", "Say whether bytes may be used as NAME:TAG, now."),
+    "lock": ("manifestd.cli.lock:lock", "Pin snapshots in a file that the consumer keeps."),
     "log": ("manifestd.cli.history_log:log", "Show the history; checkpoints and proofs of it."),
     "history": ("manifestd.cli.history:history", "Write the release ledger."),
     "policy": ("manifestd.cli.policy:policy", "Hold stored snapshots against the policy."),

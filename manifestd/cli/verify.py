@@ -1,17 +1,20 @@
 """``verify``: prove stored snapshots again: content addresses, signatures, trust.
 
-Offline, but for ``--against``, which reads a place again.
+Offline, but for ``--against``, which reads a place again. ``--lock`` and ``--receipt`` are for
+consumers, who have no store.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from manifestd.cli.context import Context
 from manifestd.cli.output import emit, emit_json
+from manifestd.cli.verify_place import verify_lock, verify_receipt
 from manifestd.display import printable
 from manifestd.errors import UsageError
 
@@ -24,10 +27,20 @@ if TYPE_CHECKING:
     "Exit codes: 0 verified, 1 the place differs, 3 not stored or undecided, 4 tampered, unsigned, "
     "signed by a key that does not count, or a place whose bytes contradict what it says of them."
 )
-@click.argument("references", nargs=-1, required=True, metavar="REF...")
+@click.argument("references", nargs=-1, metavar="REF...|PATH")
 @click.option(
     "--against", metavar="PLACE",
     help="Read this place again (a path, hf://, s3:// …), every byte, and compare.",
+)  # fmt: skip
+@click.option(
+    "--lock", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Check the directory PATH against a lock file. Needs no store.",
+)  # fmt: skip
+@click.option("--name", help="With --lock: which of its models PATH holds.")
+@click.option("--allow-subset", is_flag=True, help="With --lock: missing files are fine.")
+@click.option(
+    "--receipt", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Check that nothing was written at PATH since `gate --receipt`. Reads no file.",
 )  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1, 256), help="Reads at the same time.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
@@ -36,11 +49,28 @@ def verify(
     context: Context,
     /,
     references: tuple[str, ...],
+    *,
     against: str | None,
+    lock: Path | None,
+    name: str | None,
+    allow_subset: bool,
+    receipt: Path | None,
     jobs: int | None,
     form: str,
 ) -> int:
     """Verify stored snapshots: every stored byte, the signatures, and whose they are."""
+    if sum(way is not None for way in (against, lock, receipt)) > 1:
+        raise UsageError("--against, --lock and --receipt exclude each other")
+    if lock is None and (name is not None or allow_subset):
+        raise UsageError("--name and --allow-subset are for --lock")
+    if lock is not None:
+        return verify_lock(
+            context, lock, references, name=name, allow_subset=allow_subset, jobs=jobs, form=form
+        )
+    if receipt is not None:
+        return verify_receipt(context, receipt, references, form)
+    if not references:
+        raise UsageError("name what to verify", hint="`manifestd list` shows what is stored")
     if against is not None:
         return _against(context, references, against, jobs, form)
     from manifestd.workflows.verify import report_of, verify_references

@@ -1,0 +1,86 @@
+"""``lock``: pin stored snapshots in a file that the consumer keeps. Offline."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from manifestd.cli.context import Context
+from manifestd.cli.output import emit, say
+from manifestd.display import printable
+from manifestd.errors import ManifestdError, UsageError
+
+if TYPE_CHECKING:
+    from manifestd.store import Store
+
+
+@click.command(
+    epilog="Example: manifestd lock -o manifestd.lock gpt2:production. Exit codes: 0 written, "
+    "2 an incomplete snapshot, 3 not stored, 4 a signature that does not verify, or a tampered store."
+)
+@click.argument("references", nargs=-1, required=True, metavar="REF...")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Where to write (default: stdout). Commit manifestd.lock beside the code that uses it.",
+)  # fmt: skip
+@click.option(
+    "--as", "kind", type=click.Choice(["lock", "sha256sum"]), default="lock", show_default=True,
+    help="sha256sum: one snapshot's files, for `sha256sum -c`.",
+)  # fmt: skip
+@click.pass_obj
+def lock(context: Context, references: tuple[str, ...], output: Path | None, kind: str) -> None:
+    """Write a lock file: name, source, revision and every file's sha256 of stored snapshots.
+
+    `manifestd verify --lock FILE PATH` checks a directory against it, without a store.
+    """
+    from manifestd.workflows.lock import write_lock, write_sums
+
+    if kind == "sha256sum" and len(references) != 1:
+        raise UsageError("sha256sum files are of one snapshot each")
+    with context.gathered(*references) as (store, known):
+        for reference in known:
+            _check_signature(context, store, reference)
+        lines = write_lock(store, known) if kind == "lock" else write_sums(store, known[0])
+        _write(lines, output)
+    if output is not None and str(output) != "-" and not context.quiet:
+        emit(f"{printable(str(output))} pins {len(references)} snapshot{'s' * (len(known) > 1)}\n")
+
+
+def _check_signature(context: Context, store: Store, reference: str) -> None:
+    """Refuse a signature that is wrong; warn where there is none that counts."""
+    from manifestd.errors import SignatureError
+    from manifestd.workflows.sign import signature_of
+
+    digest = store.snapshots.resolve(reference)
+    state, _ = signature_of(store, digest, store.snapshots.load(digest), context.trust())
+    if state == "invalid":
+        raise SignatureError(
+            f"the snapshot {digest} has a signature that does not verify",
+            hint=f"run `manifestd verify {digest[:19]}`",
+        )
+    if state != "verified":
+        say(f"Warning: {printable(reference)} is {state}: nobody who is trusted vouches for it.")
+
+
+def _write(lines: Iterator[bytes], output: Path | None) -> None:
+    """Write line by line; a file appears whole or not at all."""
+    if output is None or str(output) == "-":
+        for line in lines:
+            sys.stdout.buffer.write(line)
+        sys.stdout.flush()
+        return
+    temporary = output.with_name(output.name + ".part")
+    try:
+        with temporary.open("wb") as file:
+            file.writelines(lines)
+        temporary.replace(output)
+    except OSError as error:
+        raise ManifestdError(
+            f"{printable(str(output))} cannot be written: {error.strerror}"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
