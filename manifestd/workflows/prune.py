@@ -118,26 +118,16 @@ def prune(
     if dry_run or not going:
         return answer
     key, person = authority(signer, trust, now)
+    claim = DeletionPredicate(
+        removed=[],
+        at=time_text(now),
+        by=person,
+        key_id=key.key_id,
+        reason=_checked(rule.reason() if reason is None else reason),
+        tool=tool,
+    )
     assert signer is not None
-    text = rule.reason() if reason is None else reason
-    if not text or len(text) > MAX_REASON:
-        raise UsageError(f"a reason has 1 to {MAX_REASON} characters, this has {len(text)}")
-    bundles = [
-        sign_statement(
-            deletion_statement(
-                DeletionPredicate(
-                    removed=[_removed(row) for row in part],
-                    at=time_text(now),
-                    by=person,
-                    key_id=key.key_id,
-                    reason=text,
-                    tool=tool,
-                )
-            ),
-            signer,
-        )
-        for part in _parts(going)
-    ]
+    bundles = [_tombstone(claim, part, signer) for part in _parts(going)]
     with store.transaction():
         # Somebody may have tagged or approved one of them while the tombstones were signed.
         protected = _named(store)
@@ -161,6 +151,18 @@ def _named(store: Store) -> set[str | None]:
         if entry.kind == "approval":
             found.add(entry.fact("manifest"))
     return found - {None}
+
+
+def _checked(reason: str) -> str:
+    if not reason or len(reason) > MAX_REASON:
+        raise UsageError(f"a reason has 1 to {MAX_REASON} characters, this has {len(reason)}")
+    return reason
+
+
+def _tombstone(claim: DeletionPredicate, rows: Sequence[Row], signer: Signer) -> bytes:
+    removed = [_removed(row) for row in rows]
+    statement = deletion_statement(msgspec.structs.replace(claim, removed=removed))
+    return sign_statement(statement, signer)
 
 
 def _removed(row: Row) -> Removed:

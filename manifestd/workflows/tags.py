@@ -18,6 +18,7 @@ from manifestd.errors import (
     UndecidedError,
     UsageError,
 )
+from manifestd.model.change import SignatureState
 from manifestd.model.digest import Digest
 from manifestd.model.history import TagHistory, TagList, TagMove, TagResult, TagState
 from manifestd.model.logentry import time_text
@@ -85,12 +86,7 @@ def set_tag(
     record = store.snapshots.load(digest)
     target = _target(digest, record)
     key, person = _authority(mover)
-    state, _ = signature_of(store, digest, record, mover.trust)
-    if state == "invalid":
-        raise SignatureError(
-            f"the snapshot {digest} has a signature that does not verify",
-            hint=f"run `manifestd verify {digest[:19]}`",
-        )
+    state = _signature(store, digest, record, mover.trust)
     result = TagResult(
         tag=tag,
         action="moved" if before else "set",
@@ -269,6 +265,16 @@ def _target(digest: Digest, record: Snapshot) -> Target:
             facts={"snapshot": digest},
         )
     return Target(snapshot=digest, manifest=record.manifest)
+
+
+def _signature(store: Store, digest: Digest, record: Snapshot, trust: Trust) -> SignatureState:
+    state, _ = signature_of(store, digest, record, trust)
+    if state == "invalid":
+        raise SignatureError(
+            f"the snapshot {digest} has a signature that does not verify",
+            hint=f"run `manifestd verify {digest[:19]}`",
+        )
+    return state
 
 
 def _check_expected(store: Store, tag: str, before: Target | None, expect: str) -> None:

@@ -119,7 +119,10 @@ def stored(path: Path, kind: str) -> list[tuple[str, bytes]]:
     ).fetchall()
     connection.close()
     return [
-        ("sha256:" + digest.lower(), zlib.decompress(data) if encoding == "zlib" else data)
+        (
+            "sha256:" + digest.lower(),
+            zlib.decompress(data[:-4]) if encoding == "zlib+crc32" else data,
+        )
         for digest, encoding, data in rows
     ]
 
