@@ -205,6 +205,10 @@ class Log:
             left -= len(page)
             position = page[-1][0]
 
+    def count(self, until: int) -> int:
+        """Number of entries logged until a time, in microseconds since 1970, by the index."""
+        return self._database.number("SELECT count(*) FROM log WHERE at <= ?", (until,)) or 0
+
     def tags(self) -> list[str]:
         """Every ``NAME:TAG`` that was ever set, in order."""
         return [

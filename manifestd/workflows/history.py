@@ -83,14 +83,9 @@ def as_of(store: Store, trust: Trust, at: datetime) -> AsOf:
     until = microseconds(at.astimezone(UTC).isoformat())
     return AsOf(
         at=time_text(at),
-        entries=_logged_until(store, until),
+        entries=store.log.count(until),
         tags=[_named(store, trust, move, until) for move in store.tags.current(until=until)],
     )
-
-
-def _logged_until(store: Store, until: int) -> int:
-    """Number of entries with a time until then."""
-    return sum(1 for _ in store.log.entries(until=until))
 
 
 def _named(store: Store, trust: Trust, move: Move, until: int) -> NamedThen:
