@@ -220,8 +220,9 @@ class _Counted:
 
     @property
     def fetched(self) -> int:
-        """Bytes that crossed the source, which may be more than were asked for."""
-        return max(self._given, getattr(self._inner, "fetched", 0))
+        """Bytes that crossed the source, as it counts them itself if it fetches more at once."""
+        fetched: int = getattr(self._inner, "fetched", self._given)
+        return fetched
 
 
 class _Memory:

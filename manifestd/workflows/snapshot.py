@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -65,6 +66,8 @@ _DECISIONS: Final = (
     Decision(action="read", rechecks=True),
 )
 _READS: Final = frozenset({"headers", "read"})
+_CLAIMS: Final = frozenset({"sha1", "sha512"})
+"""As dear as the sha256. An md5 is dearer and, being mostly an ETag's, no claim of its own."""
 _FORK_FROM: Final = 1000
 _FORK_SIZE: Final = 4 * 1024 * 1024
 
@@ -256,9 +259,13 @@ class _Run:
             yield Task(
                 entry=entry,
                 headers_only=action == "headers",
-                algorithms=asked.algorithms,
+                algorithms=asked.algorithms | self._claims(entry),
                 layouts=asked.layouts,
             )
+
+    def _claims(self, entry: Entry) -> AbstractSet[str]:
+        """Claimed digests that are only worth computing where every claim is to be tested."""
+        return _CLAIMS & entry.digests.keys() if self.request.read == "all" else frozenset()
 
     def _is_journaled(self, entry: Entry, action: str) -> bool:
         if not self.journaled:

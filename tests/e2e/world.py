@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import zlib
 from typing import Any
 
 from awscrt import checksums
@@ -61,12 +62,7 @@ def listing(algorithm: str, kind: str, storage: str = "STANDARD") -> str:
 
 def put_whole(server: FaultServer, key: str, data: bytes, algorithm: str = "SHA256") -> None:
     """An object with the checksum of all of it, as one PUT leaves it."""
-    raw = {
-        "SHA256": lambda: hashlib.sha256(data).digest(),
-        "CRC64NVME": lambda: checksums.crc64nvme(data).to_bytes(8, "big"),
-        "CRC32": lambda: checksums.crc32(data).to_bytes(4, "big"),
-    }[algorithm]()
-    put_claimed(server, key, data, algorithm, raw)
+    put_claimed(server, key, data, algorithm, _digest(algorithm, data))
 
 
 def put_claimed(server: FaultServer, key: str, data: bytes, algorithm: str, value: bytes) -> None:
@@ -119,5 +115,7 @@ def put_parts(
 
 def _digest(algorithm: str, data: bytes) -> bytes:
     if algorithm == "CRC32":
-        return checksums.crc32(data).to_bytes(4, "big")
+        return zlib.crc32(data).to_bytes(4, "big")
+    if algorithm == "CRC64NVME":
+        return int(checksums.crc64nvme(data)).to_bytes(8, "big")
     return hashlib.new(algorithm.lower(), data, usedforsecurity=False).digest()
