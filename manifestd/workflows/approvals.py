@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from manifestd.config import Config
+from manifestd.config.shape import TagRule
 from manifestd.errors import NotApprovedError, TamperedError, UsageError
 from manifestd.model.approval import (
     Approval,
@@ -90,28 +91,9 @@ def approval_status(
     record = store.snapshots.load(snapshot)
     manifest = approvable(snapshot, record)
     policy = (verdict or verdict_of(store, desk, snapshot)).policy
-    checks = judge_signatures(
-        store.snapshots.bundles(snapshot),
-        digest=snapshot,
-        manifest=manifest,
-        trust=desk.trust,
-        at=captured(record),
-    )
-    authors = frozenset(check.person for check in checks if check.person is not None)
-    rules = [
-        rule
-        for rule in desk.config.tags
-        if rule.approvals and matches(check_tag(tag), rule.pattern)
-    ]
-    demands = [
-        Demand(
-            pattern=rule.pattern,
-            seats=tuple(Seats(count=seat.count, group=seat.group) for seat in rule.approvals),
-            excluded=authors if rule.exclude_author else frozenset(),
-            distinct=rule.distinct,
-        )
-        for rule in rules
-    ]
+    authors = _authors(store, desk.trust, snapshot, record)
+    rules = [r for r in desk.config.tags if r.approvals and matches(check_tag(tag), r.pattern)]
+    demands = [_demand(rule, authors) for rule in rules]
     problem = None
     if not authors and any(rule.exclude_author for rule in rules):
         problem = "the author does not count, and the snapshot is signed by nobody who is known"
@@ -239,6 +221,27 @@ def verdict_of(store: Store, desk: Desk, snapshot: str) -> PolicyVerdict:
     from manifestd.workflows.policy import evaluate_policy
 
     return evaluate_policy(store, desk.config, snapshot, desk.now, trust=desk.trust)
+
+
+def _authors(store: Store, trust: Trust, snapshot: str, record: Snapshot) -> frozenset[str]:
+    """Who signed a snapshot, as far as their keys are known, whatever they count for."""
+    checks = judge_signatures(
+        store.snapshots.bundles(snapshot),
+        digest=snapshot,
+        manifest=record.manifest,
+        trust=trust,
+        at=captured(record),
+    )
+    return frozenset(check.person for check in checks if check.person is not None)
+
+
+def _demand(rule: TagRule, authors: frozenset[str]) -> Demand:
+    return Demand(
+        pattern=rule.pattern,
+        seats=tuple(Seats(count=seat.count, group=seat.group) for seat in rule.approvals),
+        excluded=authors if rule.exclude_author else frozenset(),
+        distinct=rule.distinct,
+    )
 
 
 def _groups(trust: Trust, key_id: str, at: datetime) -> frozenset[str]:

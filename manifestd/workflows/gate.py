@@ -179,7 +179,8 @@ class _Gate:
             details.append(f"{len(sure or others) - _SHOWN} more")
         look = f"manifestd diff {released.snapshot} {self.candidate.snapshot}"
         if sure:
-            what = f"{len(sure)} of the files are not those that the tag names"
+            are = "file is not one" if len(sure) == 1 else "files are not among those"
+            what = f"{len(sure)} {are} that the tag names"
             self._add("bytes", "closed", what, details=details,
                       opens=f"deploy what {self.tag} names; see {look}")  # fmt: skip
         else:
@@ -212,7 +213,7 @@ class _Gate:
         elif states:
             people = dict.fromkeys(person for _, _, names in states for person in names)
             what = f"signed by {', '.join(people)}"
-            if self.candidate.fresh:
+            if self.candidate.fresh and mine:
                 what += "; the place was read for this gate"
             self._add("signature", "ok", what)
         else:

@@ -24,7 +24,7 @@ from manifestd.model.lockfile import (
     lock_lines,
 )
 from manifestd.model.manifest import Item
-from manifestd.model.reference import parse_directory
+from manifestd.model.reference import parse_reference
 from manifestd.model.snapshot import Snapshot
 from manifestd.reading.measure import RetryBudget, measure
 from manifestd.reading.pool import run_tasks
@@ -119,21 +119,21 @@ def check_lock(
     own_outputs: tuple[str, ...] = (),
     progress: ProgressFor | None = None,
 ) -> LockCheck:
-    """Read a directory and compare it with what is locked. Needs no store and no network.
+    """Read a directory, or another place, and compare it with what is locked. Needs no store.
 
     Args:
         model: What it shall hold.
-        path: The directory.
+        path: The place; without a scheme, a path.
         allow_subset: Missing files are fine.
         jobs: Files read at the same time.
         own_outputs: Absolute paths of our own files there.
         progress: Who is told how far it is.
 
     Raises:
-        SourceNotFoundError, UsageError, AccessDeniedError: No directory that can be read.
+        SourceNotFoundError, UsageError, AccessDeniedError: Not a place that can be read.
         EmptySourceError: Not one locked file is there: nothing was checked.
     """
-    request = SnapshotRequest(reference=parse_directory(path), jobs=jobs, own_outputs=own_outputs)
+    request = SnapshotRequest(reference=parse_reference(path), jobs=jobs, own_outputs=own_outputs)
     with closing(open_source(request)) as source:
         resolved = source.resolve()
         check = _Check(model, source, resolved)

@@ -82,20 +82,7 @@ def write_receipt(
     key = read_public_key(signer.public_pem())
     person = desk.trust.require(key, "gate", desk.now).person
     record = store.snapshots.load(report.snapshot)
-    hasher = hashlib.sha256()
-    known: list[Known] = []
-    size = 0
-    for file in store.trees.files(record):
-        if not file.seen.identity:
-            raise UndecidedError(
-                f"{record.source} gives nothing by which {file.path!r} would be known again",
-                hint="without a receipt, run the gate again at every start",
-            )
-        line = known_line(file.path, file.size, file.seen.identity)
-        hasher.update(line)
-        size += len(line)
-        if size <= _MAX_KNOWN:
-            known.append(Known(path=file.path, size=file.size, identity=file.seen.identity))
+    fingerprint, known = _fingerprint(store, record)
     receipt = Receipt(
         tag=report.tag,
         place=_place(record),
@@ -106,8 +93,8 @@ def write_receipt(
         expires=time_text(desk.now + valid_for),
         ignore=list(record.selection.ignore),
         files=record.files,
-        fingerprint=of_hex(hasher.hexdigest()),
-        known=known if size <= _MAX_KNOWN else [],
+        fingerprint=fingerprint,
+        known=known,
         by=person,
         key_id=key.key_id,
         inputs=_inputs(store, report),
@@ -191,6 +178,25 @@ def check_receipt(
         files=files,
         problems=problems,
     )
+
+
+def _fingerprint(store: Store, record: Snapshot) -> tuple[str, list[Known]]:
+    """What tells these files from all later states of them; and the files, if they are few."""
+    hasher = hashlib.sha256()
+    known: list[Known] = []
+    size = 0
+    for file in store.trees.files(record):
+        if not file.seen.identity:
+            raise UndecidedError(
+                f"{record.source} gives nothing by which {file.path!r} would be known again",
+                hint="without a receipt, run the gate again at every start",
+            )
+        line = known_line(file.path, file.size, file.seen.identity)
+        hasher.update(line)
+        size += len(line)
+        if size <= _MAX_KNOWN:
+            known.append(Known(path=file.path, size=file.size, identity=file.seen.identity))
+    return of_hex(hasher.hexdigest()), known if size <= _MAX_KNOWN else []
 
 
 def _place(record: Snapshot) -> str:

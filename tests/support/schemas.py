@@ -20,6 +20,7 @@ import msgspec
 
 from manifestd import canonical
 from manifestd.model import media_types
+from manifestd.model.approvals import ApprovalRequest, ApprovalResult, ApprovalStatus
 from manifestd.model.change import Diff
 from manifestd.model.discovery import Discovery
 from manifestd.model.entry import Observation
@@ -28,6 +29,7 @@ from manifestd.model.explanation import Explanation
 from manifestd.model.failure import Failure
 from manifestd.model.files import FileList
 from manifestd.model.finding import LintReport, PolicyReport, PolicyVerdict
+from manifestd.model.gate import GateReport
 from manifestd.model.history import (
     AsOf,
     Ledger,
@@ -38,10 +40,12 @@ from manifestd.model.history import (
     TagList,
     TagResult,
 )
+from manifestd.model.lockfile import LockCheck, LockFile
 from manifestd.model.logentry import LogEntry
 from manifestd.model.manifest import Manifest
 from manifestd.model.notification import Notification
 from manifestd.model.plugin_list import PluginList
+from manifestd.model.receipt import ReceiptCheck
 from manifestd.model.run import Run, RunPlan, Status
 from manifestd.model.snapshot import Snapshot, SnapshotResult
 from manifestd.model.statement import Statement
@@ -70,6 +74,13 @@ SCHEMAS: Final[dict[str, type]] = {
     "tag-history": TagHistory,
     "tag-result": TagResult,
     "history": Ledger,
+    "approval-request": ApprovalRequest,
+    "approval-status": ApprovalStatus,
+    "approval-result": ApprovalResult,
+    "gate": GateReport,
+    "receipt-check": ReceiptCheck,
+    "lock": LockFile,
+    "lock-check": LockCheck,
     "store-prune": Pruned,
     "run": Run,
     "notification": Notification,
