@@ -100,6 +100,7 @@ def _run(
     from manifestd.cli.run_progress import run_progress
     from manifestd.store import open_store
     from manifestd.workflows.run import JOBS, RunRequest, run_models
+    from manifestd.workflows.traces import traced
 
     request = RunRequest(
         models=models,
@@ -111,7 +112,8 @@ def _run(
         own_outputs=(*context.own_outputs(), *outputs),
         notes=tuple(notes),
     )
-    with run_progress(quiet=context.quiet, log_format=context.log_format) as watcher:
+    progress = run_progress(quiet=context.quiet, log_format=context.log_format)
+    with progress, traced(progress, os.environ) as watcher:
         return run_models(
             request,
             context.config,
