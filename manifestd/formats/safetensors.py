@@ -17,7 +17,6 @@ from manifestd.rules.tensors import has_tensors
 
 MAX_HEADER: Final = 24 * 1024 * 1024
 """Bytes of header that are read. The format allows 100,000,000; 100,000 tensors take 11 MB."""
-_FIRST_READ: Final = 100_000
 _MAX_VALUES: Final = 1_250_000
 
 BITS: Final = {
@@ -83,19 +82,19 @@ def _metadata(facts: dict[str, Any]) -> dict[str, str]:
 
 
 def _header(content: RandomAccess) -> tuple[bytes, int]:
-    head = content.read_at(0, min(_FIRST_READ, content.size))
+    # Exactly the header, never a guess at its length: from a remote source each byte
+    # beyond it would be one of the weights, which nobody asked to read.
+    head = content.read_at(0, min(8, content.size))
     if len(head) < 8:
         raise RefusedError("shorter than the 8 bytes that give the header's length")
-    if head.startswith(b"version https://git-lfs"):
+    if head == b"version ":
         raise RefusedError("a Git LFS pointer, not the content")
-    length = int.from_bytes(head[:8], "little")
+    length = int.from_bytes(head, "little")
     if length > content.size - 8:
         raise RefusedError(f"the header claims {length} bytes, the file has {content.size}")
     if length > MAX_HEADER:
         raise RefusedError(f"a header of {length} bytes; at most {MAX_HEADER} are read")
-    header = head[8 : 8 + length]
-    if len(header) < length:
-        header += content.read_at(8 + len(header), length - len(header))
+    header = content.read_at(8, length)
     if len(header) != length:
         raise RefusedError("the file ends inside its header")
     return header, 8 + length

@@ -210,13 +210,14 @@ class Reader:
 class Peek:
     """Random access by small ranges, each conditional on the listed object.
 
-    Keeps the last window, so that a header read in steps costs one request.
+    Asks for exactly the bytes that are wanted: what is beyond a header is weights, and to
+    read none of them is the point. A small object comes whole and is not fetched again.
 
     Attributes:
         fetched: Content bytes that were sent so far.
     """
 
-    WINDOW: Final = 64 * 1024
+    SMALL: Final = 64 * 1024
 
     def __init__(self, reader: Reader, entry: Entry) -> None:
         self._reader = reader
@@ -237,12 +238,13 @@ class Peek:
             return b""
         begin = offset - self._start
         if not (begin >= 0 and begin + length <= len(self._window)):
-            end = min(self.size, offset + max(length, self.WINDOW))
+            small = offset == 0 and self.size <= self.SMALL
+            end = self.size if small else offset + length
             with self._reader.open(self._entry, offset, end) as stream:
                 self._window = b"".join(bytes(data) for data in stream.chunks(1 << 20))
             self.fetched += len(self._window)
             self._start, begin = offset, 0
-            if offset == 0 and self.size <= self.WINDOW:
+            if small:
                 self._reader.keep(self._entry, self._window)
         return self._window[begin : begin + length]
 

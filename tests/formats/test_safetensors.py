@@ -198,7 +198,7 @@ def test_a_hundred_megabyte_header_is_refused_without_being_read() -> None:
     start = time.process_time()
     outline = SafetensorsReader().outline("m.safetensors", content)
     assert "at most" in str(outline.refused)
-    assert content.reads == [(0, 100_000)]
+    assert content.reads == [(0, 8)]
     assert time.process_time() - start < 1
 
 
