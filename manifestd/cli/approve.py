@@ -192,7 +192,7 @@ def _approve(
 
 
 def _revoke(context: Context, digest: str, reason: str | None, key: str | None, form: str) -> int:
-    from manifestd.workflows.approving import revoke_approval
+    from manifestd.workflows.revoking import revoke_approval
 
     signer = context.signer(key)
     with context.open_store(write=_there(context)) as store:

@@ -13,9 +13,7 @@ import msgspec
 
 from manifestd import canonical
 from manifestd.errors import (
-    AmbiguousError,
     MalformedError,
-    NotStoredError,
     TamperedError,
     UndecidedError,
     UntrustedError,
@@ -23,10 +21,8 @@ from manifestd.errors import (
 )
 from manifestd.model.approval import (
     Approval,
-    Revocation,
     approval_statement,
     read_approval_statement,
-    revocation_statement,
 )
 from manifestd.model.approvals import (
     MAX_REQUEST,
@@ -37,7 +33,7 @@ from manifestd.model.approvals import (
     Requested,
 )
 from manifestd.model.change import Diff
-from manifestd.model.digest import Digest, hex_of
+from manifestd.model.digest import Digest
 from manifestd.model.logentry import Fact, LogEntry, LogKind, time_text
 from manifestd.model.snapshot import Snapshot
 from manifestd.model.tag import MAX_REASON, check_tag
@@ -50,8 +46,6 @@ from manifestd.workflows.approvals import (
     approvable,
     approval_status,
     approvers,
-    find_approvals,
-    revocations,
     verdict_of,
 )
 from manifestd.workflows.sign import signature_of
@@ -196,7 +190,7 @@ def sign_request(
         at=time_text(now),
         expires=time_text(last),
         request="sha256:" + canonical.sha256_hex(data),
-        reason=_reason(reason),
+        reason=checked_reason(reason),
         tool=tool,
     )
     return sign_statement(approval_statement(approval), signer)
@@ -242,7 +236,7 @@ def add_approval(store: Store, desk: Desk, bundle: bytes) -> ApprovalResult:
         "manifest": approval.manifest,
         "by": person,
     }
-    document, entry = _log(store, bundle, "approval", facts, desk.now)
+    document, entry = log_statement(store, bundle, "approval", facts, desk.now)
     return ApprovalResult(
         action="approved" if entry is not None else "unchanged",
         approval=document,
@@ -257,67 +251,24 @@ def keep_request(store: Store, request: bytes) -> Digest:
     return store.blobs.put(request, "document")
 
 
-def revoke_approval(
-    store: Store, desk: Desk, signer: Signer | None, approval: str, reason: str
-) -> ApprovalResult:
-    """Take an approval back: whoever gave it may, and everybody who may approve.
+def log_statement(
+    store: Store, bundle: bytes, kind: LogKind, facts: dict[str, Fact], now: datetime
+) -> tuple[Digest, LogEntry | None]:
+    """Store and log a signed statement once.
 
     Args:
         store: Opened for writing.
-        desk: Where it is done.
-        signer: The key of who does it.
-        approval: Digest of the approval, or at least 8 hex digits of its beginning.
-        reason: Why.
+        bundle: The signed statement.
+        kind: What it is to the log.
+        facts: By which the entry is found.
+        now: When it is logged.
+
+    Returns:
+        Its digest, and its entry; None: it was there already.
 
     Raises:
-        NotStoredError, AmbiguousError: The digest names no approval, or several.
-        UsageError: No key is configured, or no reason is given.
-        UntrustedError: The key may not.
+        StoreLockedError: Another process writes.
     """
-    document, tag = _approval_named(store, approval)
-    if signer is None:
-        raise UsageError("a revocation must be signed, and no key is configured",
-                         hint="name one with --key, or set `[signing] key`")  # fmt: skip
-    key = read_public_key(signer.public_pem())
-    found = next(
-        item for item in find_approvals(store, desk.trust, tag) if item.entry.document == document
-    )
-    person = desk.trust.person(key)
-    if person is None or person != found.vote.person:
-        person = desk.trust.require(key, "approve", desk.now).person
-    snapshot = found.approval.snapshot
-    entry = None
-    if not any(revocation.revokes == document for _, revocation in revocations(store, tag)):
-        text = _reason(reason)
-        if not text:
-            raise UsageError("say why the approval is taken back", hint="add --reason TEXT")
-        statement = revocation_statement(
-            Revocation(
-                revokes=document,
-                tag=tag,
-                at=time_text(desk.now),
-                by=person,
-                key_id=key.key_id,
-                reason=text,
-                tool=desk.tool,
-            )
-        )
-        facts: dict[str, Fact] = {"tag": tag, "revokes": document, "by": person}
-        bundle = sign_statement(statement, signer)
-        _, entry = _log(store, bundle, "revocation", facts, desk.now)
-    return ApprovalResult(
-        action="revoked" if entry is not None else "unchanged",
-        approval=document,
-        by=person,
-        entry=entry.index if entry is not None else None,
-        status=approval_status(store, desk, tag, snapshot),
-    )
-
-
-def _log(
-    store: Store, bundle: bytes, kind: LogKind, facts: dict[str, Fact], now: datetime
-) -> tuple[Digest, LogEntry | None]:
-    """Store and log a signed statement once; no entry when it was there already."""
     document = Digest("sha256:" + canonical.sha256_hex(bundle))
     with store.transaction():
         if next(store.log.entries(kinds=[kind], document=document, limit=1), None) is not None:
@@ -366,30 +317,12 @@ def _check_consistent(request: ApprovalRequest) -> None:
         raise MalformedError("the parts of the approval request speak of different things")
 
 
-def _approval_named(store: Store, text: str) -> tuple[Digest, str]:
-    digits = text.removeprefix("sha256:")
-    if len(digits) < 8 or len(digits) > 64 or not set(digits) <= set("0123456789abcdef"):
-        raise UsageError(
-            f"not the digest of an approval: {text[:80]!r}",
-            hint="`manifestd approve --status NAME:TAG` shows it",
-        )
-    found = {
-        Digest(entry.document): entry.tag
-        for entry in store.log.entries(kinds=["approval"])
-        if hex_of(entry.document).startswith(digits)
-    }
-    if not found:
-        raise NotStoredError(
-            f"there is no approval {text}", hint="`manifestd approve --status NAME:TAG` lists them"
-        )
-    if len(found) > 1:
-        raise AmbiguousError(f"{text} means {len(found)} approvals", hint="give more digits",
-                             facts={"candidates": sorted(found)})  # fmt: skip
-    document, tag = found.popitem()
-    return document, check_tag(tag or "")
+def checked_reason(text: str | None) -> str | None:
+    """A reason that somebody gave.
 
-
-def _reason(text: str | None) -> str | None:
+    Raises:
+        UsageError: It is too long.
+    """
     if text is not None and len(text) > MAX_REASON:
         raise UsageError(f"a reason has at most {MAX_REASON} characters, this has {len(text)}")
     return text

@@ -1,0 +1,99 @@
+"""Taking an approval back. Whoever gave it may, and everybody who may approve.
+
+A revocation is logged as the approval was, and stays: no later change of the trust undoes it.
+"""
+
+from __future__ import annotations
+
+from manifestd.errors import AmbiguousError, NotStoredError, UsageError
+from manifestd.model.approval import Revocation, revocation_statement
+from manifestd.model.approvals import ApprovalResult
+from manifestd.model.digest import Digest, hex_of
+from manifestd.model.logentry import Fact, time_text
+from manifestd.model.tag import check_tag
+from manifestd.signing.base import Signer
+from manifestd.signing.dsse import sign_statement
+from manifestd.signing.public import read_public_key
+from manifestd.store import Store
+from manifestd.workflows.approvals import Desk, approval_status, find_approvals, revocations
+from manifestd.workflows.approving import checked_reason, log_statement
+
+
+def revoke_approval(
+    store: Store, desk: Desk, signer: Signer | None, approval: str, reason: str
+) -> ApprovalResult:
+    """Take an approval back: whoever gave it may, and everybody who may approve.
+
+    Args:
+        store: Opened for writing.
+        desk: Where it is done.
+        signer: The key of who does it.
+        approval: Digest of the approval, or at least 8 hex digits of its beginning.
+        reason: Why.
+
+    Raises:
+        NotStoredError, AmbiguousError: The digest names no approval, or several.
+        UsageError: No key is configured, or no reason is given.
+        UntrustedError: The key may not.
+    """
+    document, tag = _approval_named(store, approval)
+    if signer is None:
+        raise UsageError("a revocation must be signed, and no key is configured",
+                         hint="name one with --key, or set `[signing] key`")  # fmt: skip
+    key = read_public_key(signer.public_pem())
+    found = next(
+        item for item in find_approvals(store, desk.trust, tag) if item.entry.document == document
+    )
+    person = desk.trust.person(key)
+    if person is None or person != found.vote.person:
+        person = desk.trust.require(key, "approve", desk.now).person
+    snapshot = found.approval.snapshot
+    entry = None
+    if not any(revocation.revokes == document for _, revocation in revocations(store, tag)):
+        text = checked_reason(reason)
+        if not text:
+            raise UsageError("say why the approval is taken back", hint="add --reason TEXT")
+        statement = revocation_statement(
+            Revocation(
+                revokes=document,
+                tag=tag,
+                at=time_text(desk.now),
+                by=person,
+                key_id=key.key_id,
+                reason=text,
+                tool=desk.tool,
+            )
+        )
+        facts: dict[str, Fact] = {"tag": tag, "revokes": document, "by": person}
+        bundle = sign_statement(statement, signer)
+        _, entry = log_statement(store, bundle, "revocation", facts, desk.now)
+    return ApprovalResult(
+        action="revoked" if entry is not None else "unchanged",
+        approval=document,
+        by=person,
+        entry=entry.index if entry is not None else None,
+        status=approval_status(store, desk, tag, snapshot),
+    )
+
+
+def _approval_named(store: Store, text: str) -> tuple[Digest, str]:
+    digits = text.removeprefix("sha256:")
+    if len(digits) < 8 or len(digits) > 64 or not set(digits) <= set("0123456789abcdef"):
+        raise UsageError(
+            f"not the digest of an approval: {text[:80]!r}",
+            hint="`manifestd approve --status NAME:TAG` shows it",
+        )
+    found = {
+        Digest(entry.document): entry.tag
+        for entry in store.log.entries(kinds=["approval"])
+        if hex_of(entry.document).startswith(digits)
+    }
+    if not found:
+        raise NotStoredError(
+            f"there is no approval {text}", hint="`manifestd approve --status NAME:TAG` lists them"
+        )
+    if len(found) > 1:
+        raise AmbiguousError(f"{text} means {len(found)} approvals", hint="give more digits",
+                             facts={"candidates": sorted(found)})  # fmt: skip
+    document, tag = found.popitem()
+    return document, check_tag(tag or "")
