@@ -1,0 +1,290 @@
+"""Which models a run is about: mistakes end it before any request; paths are mapped, not rewritten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.schemas import check_document
+from tests.workflows.run_world import SIDES, World, by_name, configure, new_world, publish, ran
+
+
+@pytest.fixture
+def world(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Iterator[World]:
+    with new_world(monkeypatch, tmp_path, capsys) as made:
+        yield made
+
+
+MISTAKES: dict[str, tuple[str, str, str]] = {
+    "an unknown field": (
+        SIDES.replace("{name}/", "{nmae}/"),
+        '[[model]]\nname = "a/b"\n',
+        "defaults.sides.mirror: unknown field {nmae}",
+    ),
+    "two models on one place": (
+        SIDES,
+        '[[model]]\nname = "a/b"\n[[model]]\nname = "a/c"\nsides = { mirror = "s3://bucket/a/b" }\n',
+        "a/b and a/c have one place on the side mirror",
+    ),
+    "one place on both sides": (
+        SIDES,
+        '[[model]]\nname = "a/b"\nsides = { mirror = "hf://a/b" }\n',
+        "the sides hub and mirror of a/b are one place",
+    ),
+    "a name twice": (
+        SIDES,
+        '[[model]]\nname = "a/b"\n[[model]]\nname = "a/b"\n',
+        "model[1].name: 'a/b' stands there twice",
+    ),
+    "a side that is no reference": (
+        SIDES,
+        '[[model]]\nname = "a/b"\nsides = { mirror = "s4://x/y" }\n',
+        "model[0].sides.mirror: for the model a/b: unknown kind of reference",
+    ),
+    "a name that no repository can have": (
+        SIDES,
+        '[[model]]\nname = "a b c"\n',
+        "defaults.sides.hub: for the model a b c: not a Hub repository",
+    ),
+    "one side": (
+        '[defaults]\nsides = { hub = "hf://{name}" }\n',
+        '[[model]]\nname = "a/b"\n',
+        "has one side, which cannot be compared with anything",
+    ),
+    "no sides": ("", '[[model]]\nname = "a/b"\n', "a/b has no sides"),
+    "no models": (SIDES, "", "names no model"),
+    "rules that match one path twice": (
+        SIDES,
+        '[[model]]\nname = "a/b"\npaths = [["x/*", "y/*"], ["x/1", "z"]]\n',
+        "model[0].paths[0] and",
+    ),
+    "a rule with unequal stars": (
+        SIDES,
+        '[[model]]\nname = "a/b"\npaths = [["x/*", "y"]]\n',
+        "model[0].paths[0]: the two patterns",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes_are_named_before_any_request(world: World, case: str) -> None:
+    sides, more, what = MISTAKES[case]
+    configure(world, sides=sides, more=more)
+    found = world.run("run")
+    assert found.code == 2, found
+    assert what in found.err
+    assert "hint: " in found.err
+    assert found.out == ""
+    assert (world.hub.requests, world.s3.seen) == ([], [])
+    assert world.run("run", "--format", "json").json["code"] == "config-invalid"
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (("--only", "acme/tinny"), "did you mean acme/tiny?"),
+        (("--report", "junit"), "write FORMAT:FILE"),
+        (("--report", "junit:no/where.xml"), "there is no directory no"),
+        (("--report", "yunit:x.xml"), "junit"),
+        (("--format", "yaml"), "known are"),
+        (("--plan", "--offline"), "--offline forbids it"),
+        (("--plan", "--format", "html"), "use text or json"),
+    ],
+)
+def test_wrong_usage_is_refused_before_any_request(
+    world: World, options: tuple[str, ...], what: str
+) -> None:
+    publish(world, "acme/tiny")
+    configure(world, "acme/tiny")
+    found = world.run("run", *options)
+    assert found.code == 2, found
+    assert what in found.err
+    assert (world.hub.requests, world.s3.seen) == ([], [])
+
+
+def test_only_takes_globs_and_says_what_it_left_out(world: World) -> None:
+    for name in ("acme/a1", "acme/a2", "acme/b1"):
+        publish(world, name)
+    configure(world, "acme/a1", "acme/a2", "acme/b1")
+    document = ran(world, "--only", "acme/a*", code=0)
+    assert set(by_name(document)) == {"acme/a1", "acme/a2"}
+    assert document["notes"] == ["1 of 3 models left out by --only"]
+    assert not any("b1" in seen.query.get("prefix", "") for seen in world.s3.seen)
+
+
+class TestPlainLists:
+    """``--models FILE``."""
+
+    def test_names_take_the_configured_sides(self, world: World) -> None:
+        for name in ("acme/a", "acme/b"):
+            publish(world, name)
+        configure(world, "acme/other")
+        world.write("", {"names.txt": b"\xef\xbb\xbf# models\nacme/a\r\n\n  acme/b  \n"})
+        assert set(by_name(ran(world, "--models", "names.txt", code=0))) == {"acme/a", "acme/b"}
+
+    def test_rows_bring_their_own_sides(self, world: World) -> None:
+        files = publish(world, "acme/a")
+        world.write("copy {1}", files)
+        configure(world)
+        csv = (
+            b'name,left,right\nmine,hf://acme/a,"copy {1}"\ntheirs,s3://bucket/acme/a,hf://acme/a\n'
+        )
+        world.write("", {"list.csv": csv})
+        found = by_name(ran(world, "--models", "list.csv", code=0))
+        assert list(found) == ["mine", "theirs"]
+        assert list(found["mine"]["sides"]) == ["left", "right"]
+        assert found["mine"]["sides"]["right"]["reference"].endswith("/copy {1}")
+        assert found["theirs"]["sides"]["left"]["reference"] == "s3://bucket/acme/a/"
+
+    @pytest.mark.parametrize(
+        ("text", "what"),
+        [
+            (b"a,b\n", "line 1: 2 cells"),
+            (b"# x\n\na,,c\n", "line 3: 3 cells"),
+            (b'a,"b\n', "unexpected end of data"),
+            (b"\n# nothing\n", "names no model"),
+            (b"\xff\xfe\n", "not UTF-8"),
+            (b"a/b\na/b\n", "stands there twice"),
+        ],
+    )
+    def test_what_is_no_list_is_refused(self, world: World, text: bytes, what: str) -> None:
+        configure(world)
+        world.write("", {"list.txt": text})
+        found = world.run("run", "--models", "list.txt")
+        assert found.code == 2
+        assert what in found.err
+
+
+class TestPaths:
+    """``paths``: files of the mirror that go by other names."""
+
+    @staticmethod
+    def moved(world: World, rename: dict[str, str], paths: str, **more: Any) -> Any:
+        def change(files: dict[str, bytes]) -> None:
+            for old, new in rename.items():
+                files[new] = files.pop(old)
+
+        publish(world, "acme/tiny", change)
+        configure(world, more=f'[[model]]\nname = "acme/tiny"\npaths = [{paths}]\n')
+        [model] = ran(world, **more)["models"]
+        return model
+
+    def test_mapped_files_are_compared_under_the_reference_s_names(self, world: World) -> None:
+        model = self.moved(
+            world,
+            {
+                "model.safetensors": "weights/model.safetensors",
+                "onnx/config.json": "x/o/config.json",
+            },
+            '["model.safetensors", "weights/model.safetensors"], ["onnx/*", "x/o/*"]',
+            code=0,
+        )
+        assert (model["result"], model["verdict"]) == ("pass", "identical")
+        # Nothing is rewritten: the mirror's own record has its own names and identity.
+        sides = model["sides"]
+        assert sides["hub"]["manifest"] != sides["mirror"]["manifest"]
+        assert "weights/model.safetensors" in world.files(sides["mirror"]["snapshot"])
+
+    def test_a_difference_names_both_paths(self, world: World) -> None:
+        def change(files: dict[str, bytes]) -> None:
+            files["w/model.safetensors"] = files.pop("model.safetensors")[:-1] + b"!"
+            files["zzz"] = b"extra"
+
+        publish(world, "acme/tiny", change)
+        paths = 'paths = [["model.safetensors", "w/model.safetensors"]]\n'
+        configure(world, more=f'[[model]]\nname = "acme/tiny"\n{paths}')
+        [model] = ran(world, code=1)["models"]
+        [diff] = model["diffs"]
+        check_document("diff", diff)
+        assert [(f["path"], f["verdict"], f.get("rightPath")) for f in diff["files"]] == [
+            ("model.safetensors", "different", "w/model.safetensors"),
+            ("zzz", "rightOnly", None),
+        ]
+        assert diff["counts"]["identical"] == 8
+        # What explains it is found under either name.
+        assert "7 tensors" in diff["files"][0]["summary"]
+
+    def test_a_rule_that_matches_nothing_is_that_models_error(self, world: World) -> None:
+        publish(world, "acme/other")
+        publish(world, "acme/tiny")
+        configure(
+            world,
+            "acme/other",
+            more='[[model]]\nname = "acme/tiny"\npaths = [["model.bin", "w/model.bin"]]\n',
+        )
+        found = by_name(ran(world, code=3))
+        assert found["acme/other"]["result"] == "pass"
+        model = found["acme/tiny"]
+        assert model["result"] == "error"
+        assert "model.bin -> w/model.bin matches no file" in model["error"]["what"]
+        assert model["error"]["hint"]
+
+    def test_a_rule_that_matches_on_one_side_is_said(self, world: World) -> None:
+        model = self.moved(world, {}, '["model.safetensors", "weight/model.safetensors"]', code=0)
+        [diff] = model["diffs"]
+        assert diff["notes"] == [
+            (
+                "the path rule model.safetensors -> weight/model.safetensors "
+                "matches nothing on the other side"
+            )
+        ]
+
+    def test_two_files_under_one_name_are_that_models_error(self, world: World) -> None:
+        def change(files: dict[str, bytes]) -> None:
+            files["w/config.json"] = files["config.json"]
+
+        publish(world, "acme/tiny", change)
+        configure(world, more='[[model]]\nname = "acme/tiny"\npaths = [["*", "w/*"]]\n')
+        [model] = ran(world, code=3)["models"]
+        assert model["error"]["code"] == "config-invalid"
+        assert "two files of the other side stand for 'config.json'" in model["error"]["what"]
+
+
+class TestPlan:
+    """``--plan``: what it would do and cost."""
+
+    def test_listings_alone_tell_what_would_be_read(self, world: World) -> None:
+        publish(world, "acme/tiny", lfs={"model.safetensors"})
+        configure(world, "acme/tiny")
+        (world.home / "snapshots/manifestd.db").unlink()
+        found = world.run("run", "--plan", "--format", "json")
+        assert found.code == 0
+        check_document("run-plan", found.out)
+        plan = found.json
+        hub, mirror = plan["models"][0]["sides"].values()
+        weights = 181_616
+        assert mirror["bytesToRead"] == mirror["bytes"] == hub["bytes"]
+        assert hub["bytesToRead"] == hub["bytes"] - weights
+        assert (hub["headersToRead"], mirror["headersToRead"]) == (1, 0)
+        assert (hub["filesToRead"], mirror["filesToRead"]) == (8, 9)
+        assert plan["bytesReusable"] == 0
+        assert plan["requests"] == hub["requests"] + mirror["requests"]
+        assert (world.s3.sent, world.hub.content_bytes()) == (0, 0)
+        assert not (world.home / "snapshots/manifestd.db").exists()
+
+    def test_what_was_measured_is_reusable(self, world: World) -> None:
+        publish(world, "acme/tiny")
+        configure(world, "acme/tiny")
+        ran(world, code=0)
+        plan = world.run("run", "--plan", "--format", "json").json
+        assert (plan["bytesToRead"], plan["filesToRead"]) == (0, 0)
+        assert plan["bytesReusable"] > 0
+        text = world.run("run", "--plan").out
+        assert "0 files with 0 B to read" in text
+
+    def test_a_side_that_cannot_be_listed_does_not_hide_the_others(self, world: World) -> None:
+        publish(world, "acme/tiny")
+        configure(world, "acme/none", "acme/tiny")
+        found = world.run("run", "--plan", "--format", "json", "--patience", "0")
+        assert found.code == 3
+        plan = found.json
+        assert plan["errors"] == 2
+        none, tiny = plan["models"]
+        assert none["sides"]["hub"]["error"]["code"] == "source-not-found"
+        assert tiny["sides"]["mirror"]["files"] == 9
+        assert "cannot: " in world.run("run", "--plan", "--patience", "0").out
