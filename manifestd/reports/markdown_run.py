@@ -18,15 +18,15 @@ from manifestd.reports.run_telling import (
     result_of,
     run_facts,
     run_headline,
+    sentence,
     side_line,
     unverified,
 )
-from manifestd.reports.telling import RESULTS, WORDS, based
+from manifestd.reports.telling import RESULTS, based
 
 MARKS: Final = {"pass": "✅", "fail": "❌", "unknown": "❔", "error": "❌"}
 _ITEMS: Final = 50
 _STEP: Final = 1000
-_WORDS: Final = {str(verdict): word for verdict, word in WORDS.items()}
 
 
 def run_text(run: Run, options: ReportOptions, budget: int) -> str:
@@ -110,8 +110,8 @@ def _details(model: RunModel) -> Iterator[str]:
 def _item(item: Item) -> str:
     path = markdown_name(item.path) if item.path is not None else ""
     known = markdown(based(item.file)) if item.file is not None else ""
-    word = _WORDS.get(item.rule, item.rule)
+    what = sentence(item) if item.file is not None else f"{item.rule}: {item.what}"
     return (
         f"| {item.mark or item.result} | {markdown(item.side)} | {path} "
-        f"| {markdown(word)}: {markdown(item.what)} | {known} |"
+        f"| {markdown(what)} | {known} |"
     )

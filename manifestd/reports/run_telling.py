@@ -15,7 +15,7 @@ from manifestd.model.change import Diff, FileDiff, Result, Side
 from manifestd.model.failure import Failure
 from manifestd.model.run import RESULTS, Run, RunFinding, RunModel, RunSide
 from manifestd.reports.escape import shorten
-from manifestd.reports.telling import headline, outcomes, placed, signed, told, warnings
+from manifestd.reports.telling import WORDS, headline, outcomes, placed, signed, told, warnings
 
 Kind = Literal["side", "model", "problem", "demand", "file", "policy", "warning"]
 
@@ -114,19 +114,29 @@ def model_line(model: RunModel) -> str:
 
 
 def items(model: RunModel) -> Iterator[Item]:
-    """Everything that is not plainly fine, errors first, files in path order."""
+    """Everything that is not plainly fine: errors, objections, files in path order, warnings."""
     yield from _errors(model)
     yield from _contradictions(model)
     for side, diff in zip(model.compared, model.diffs, strict=False):
         yield from _demands(side, diff)
-    yield from sorted(map(_of_policy, model.policy), key=lambda item: item.result != "fail")
+    policy = list(map(_of_policy, model.policy))
+    yield from (item for item in policy if not item.mark)
     for side, diff in zip(model.compared, model.diffs, strict=False):
         results = outcomes(diff)
         for file in diff.files:
             if file.verdict != "identical":
                 yield _of_file(side, file, results[file.path])
+    yield from (item for item in policy if item.mark)
+    for side, diff in zip(model.compared, model.diffs, strict=False):
         for path, sentence in warnings(diff):
             yield Item("warning", "pass", side, path, "warning", sentence, mark="warning")
+
+
+def sentence(item: Item) -> str:
+    """What an item says, beginning with its file's verdict where the words do not have it."""
+    if item.file is None or item.rule in {"leftOnly", "rightOnly", "moved"}:
+        return item.what
+    return f"{WORDS[item.file.verdict]}: {item.what}"
 
 
 def fails(finding: RunFinding) -> bool:
@@ -137,6 +147,11 @@ def fails(finding: RunFinding) -> bool:
 def next_steps(model: RunModel) -> list[str]:
     """What to do, most urgent first, each once: what to copy, what to look at, what to run."""
     steps = [failure.hint or "" for failure in _failures(model)]
+    steps += [
+        f"check that {side.reference} exists and is spelled right in manifestd.toml"
+        for side in model.sides.values()
+        if side.error is not None and side.error.code == "source-not-found" and not side.error.hint
+    ]
     steps += [
         item.hint or f"find out why {item.path} on {item.side} is not what was declared of it"
         for item in list(_contradictions(model))[:_FEW]

@@ -127,7 +127,11 @@ def told(file: FileDiff) -> str:
         return _with_names(file)
     if not _explained(file):
         damage = [_brief(change) for change in file.changes[:1]]
-        return "; ".join(filter(None, (summarised(file), *damage))) or file.reason or WORDS[file.verdict]
+        return (
+            "; ".join(filter(None, (summarised(file), *damage)))
+            or file.reason
+            or WORDS[file.verdict]
+        )
     if all(_is_passage(change) for change in file.changes):
         return summarised(file) or file.reason or WORDS[file.verdict]
     few = [_brief(change) for change in file.changes[:_FEW]]

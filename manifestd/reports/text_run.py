@@ -18,16 +18,16 @@ from manifestd.reports.run_telling import (
     result_of,
     run_facts,
     run_headline,
+    sentence,
     side_line,
     unverified,
 )
-from manifestd.reports.telling import RESULTS, WORDS, based
+from manifestd.reports.telling import RESULTS, based
 
 COLORS: Final = {"pass": "32", "fail": "31", "unknown": "33", "error": "31"}
 _ITEMS: Final = 20
 _PROBLEMS: Final = 3
 _LINE: Final = 400
-_WORDS: Final = {str(verdict): word for verdict, word in WORDS.items()}
 
 
 def run_lines(run: Run, options: ReportOptions) -> Iterator[str]:
@@ -84,19 +84,13 @@ def _item(item: Item, model: RunModel) -> str:
     where = f"{item.side} " if item.side and len(model.compared) > 1 else ""
     if item.file is not None:
         known = f" [{based(item.file)}]" if based(item.file) else ""
-        told_already = item.rule in {"leftOnly", "rightOnly", "moved"}
-        what = item.what if told_already else f"{_words(item)}: {item.what}"
-        return f"{visible(where)}{visible(item.path or '')}: {_plain(what + known)}"
+        return f"{visible(where)}{visible(item.path or '')}: {_plain(sentence(item) + known)}"
     kind = {"policy": f"policy {item.rule}", "warning": "warning"}.get(item.kind, item.rule)
     if item.kind in {"policy", "demand"} and item.side:
         where = f"{item.side} "
     mark = f" ({item.mark})" if item.kind == "policy" and item.mark else ""
     name = f"{visible(item.path)}: " if item.path is not None else ""
     return f"{visible(where)}{visible(kind)}{mark}: {name}{_plain(item.what)}"
-
-
-def _words(item: Item) -> str:
-    return _WORDS.get(item.rule, item.rule)
 
 
 def _plain(text: str) -> str:
