@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, TypeVar
+import re
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -23,6 +24,10 @@ MAX_SIZE = 64 * 1024 * 1024
 MAX_INTEGER = 2**53 - 1
 
 _encoder = msgspec.json.Encoder(order="sorted")
+
+# Possessive, and content with an unfinished string at its end: no text makes it try again.
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def encode(document: object) -> bytes:
@@ -140,28 +145,17 @@ def _check_subset(value: Any, name: str) -> None:
 
 def _depth(data: bytes, stop_after: int) -> int:
     """Deepest nesting of brackets outside strings; stops counting past ``stop_after``."""
+    brackets = _STRINGS.sub(b"", data).translate(None, _NOT_BRACKETS)
     deepest = depth = 0
-    inside = False
-    position = 0
-    end = len(data)
-    while position < end:
-        byte = data[position]
-        if inside:
-            if byte == 0x5C:
-                position += 1
-            elif byte == 0x22:
-                inside = False
-        elif byte == 0x22:
-            inside = True
-        elif byte in b"[{":
+    for byte in brackets:
+        if byte in b"[{":
             depth += 1
             if depth > deepest:
                 deepest = depth
                 if deepest > stop_after:
                     return deepest
-        elif byte in b"]}":
+        else:
             depth -= 1
-        position += 1
     return deepest
 
 

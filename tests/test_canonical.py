@@ -121,6 +121,24 @@ def test_size_is_judged_before_parsing() -> None:
         canonical.decode_foreign(b'"aaa"', max_size=4)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [b'["' + b"[" * 100 + b'"]', b'["\\"' + b"[" * 100 + b'"]', b'["\\\\","' + b"{" * 100 + b'"]'],
+)
+def test_brackets_inside_strings_are_no_depth(text: bytes) -> None:
+    assert isinstance(canonical.decode_foreign(text), list)
+
+
+@pytest.mark.parametrize(
+    "text", [b'"' + b'\\"' * 4_000_000, b"[" * 70 + b'"' * 8_000_001, b"[" * 70 + b"\\" * 8_000_001]
+)
+def test_unfinished_strings_are_refused_in_linear_time(text: bytes) -> None:
+    started = time.process_time()
+    with pytest.raises(MalformedError):
+        canonical.decode_foreign(text)
+    assert time.process_time() - started < 2
+
+
 def test_depth_of_64_passes_and_65_does_not() -> None:
     for depth, opened, closed in ((64, b"[", b"]"), (64, b'{"a":', b"}")):
         inner = b"" if opened == b"[" else b"1"
