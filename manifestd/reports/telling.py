@@ -134,7 +134,9 @@ def told(file: FileDiff) -> str:
         )
     if all(_is_passage(change) for change in file.changes):
         return summarised(file) or file.reason or WORDS[file.verdict]
-    few = [_brief(change) for change in file.changes[:_FEW]]
+    # "and 1 more" would take the place of the one.
+    room = _FEW + (len(file.changes) + file.more_changes == _FEW + 1)
+    few = [_brief(change) for change in file.changes[:room]]
     left_out = len(file.changes) - len(few) + file.more_changes
     few += [f"and {_plural(left_out, 'more change', 'more changes')}"] if left_out else []
     return _because("; ".join(few), _why(file))
