@@ -25,6 +25,10 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A real S3 server, for the tests marked reals3.
+.venv-s3: $(READY)
+	$(BIN)/python -m tests.support.real_s3
+
 # Re-resolve the pinned, hash-locked requirements (needs uv).
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
@@ -42,4 +46,4 @@ example: $(READY)
 	$(BIN)/python -m tests.support.make_example
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) .venv-s3 build dist

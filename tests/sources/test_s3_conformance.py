@@ -1,16 +1,8 @@
-"""Every checksum that is claimed, against the bytes, on a server with the real service's rules.
-
-Runs where ``MANIFESTD_TEST_S3`` names a server, for instance LocalStack's S3 provider in an
-environment of its own (``localstack-core[base-runtime]==4.13.1 cbor2<5.8 pyopenssl<24.3``)::
-
-    GATEWAY_SERVER=hypercorn GATEWAY_LISTEN=127.0.0.1:4566 SERVICES=s3 \
-        SKIP_SSL_CERT_DOWNLOAD=1 DISABLE_EVENTS=1 DNS_ADDRESS=0 python -m localstack.runtime.main
-"""
+"""Every checksum that is claimed, against the bytes, on a server with the real service's rules."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -26,23 +18,26 @@ from manifestd.rules.layouts import composite_of
 from manifestd.sources.base import SourceSettings
 from manifestd.sources.s3 import S3Source
 from tests.contracts.source_suite import content, listed
+from tests.support.real_s3 import real_s3
 from tests.support.s3_server import aws_environment, client
 
-URL = os.environ.get("MANIFESTD_TEST_S3", "")
-pytestmark = [
-    pytest.mark.peer,
-    pytest.mark.skipif(not URL, reason="MANIFESTD_TEST_S3 names no server"),
-]
+pytestmark = [pytest.mark.peer, pytest.mark.reals3]
 
 PART = 5 * 1024 * 1024
 DATA = b"".join(number.to_bytes(4, "big") for number in range(2 * PART // 4 + 3086))
 PIECES = [DATA[start : start + PART] for start in range(0, len(DATA), PART)]
 
 
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with real_s3() as running:
+        yield running
+
+
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Any, str]]:
-    aws_environment(monkeypatch, URL, tmp_path)
-    owner = client(URL)
+def bucket(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Any, str]]:
+    aws_environment(monkeypatch, url, tmp_path)
+    owner = client(url)
     name = f"manifestd-{uuid.uuid4()}"
     owner.create_bucket(Bucket=name)
     yield owner, name
