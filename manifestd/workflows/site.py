@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -62,7 +62,7 @@ def write_site(store: Store, target: Path, now: datetime) -> Written:
     before = _before(target)
     status = status_of(store, now)
     latest = store.runs.latest()
-    files = ["index.html"]
+    files, lines = ["index.html"], {}
     try:
         (target / _FOLDER).mkdir(parents=True, exist_ok=True)
         for model in status.models:
@@ -71,7 +71,8 @@ def write_site(store: Store, target: Path, now: datetime) -> Written:
             history = list(_history(store, model.name))
             _put(target / name, _model_page(model, document, history))
             files.append(name)
-        _put(target / "index.html", _index(status))
+            lines[model.name] = model_line(document)
+        _put(target / "index.html", _index(status, lines))
         inventory = _Inventory(schema="manifestd.site/v1", files=files)
         _put(target / INVENTORY, msgspec.json.encode(inventory).decode() + "\n")
         gone = [name for name in before if name not in files and _OURS.match(name)]
@@ -122,14 +123,16 @@ def _history(store: Store, name: str) -> Iterator[tuple[str, RunModel]]:
         yield run_id, store.runs.document(told)
 
 
-def _index(status: Status) -> str:
+def _index(status: Status, lines: Mapping[str, str]) -> str:
     counts = msgspec.to_builtins(status.counts)
     worst: Result = next((result for result in RESULTS if counts[result]), "pass")
     total = sum(counts.values())
-    return page(f"manifestd: {counts['pass']} of {total} models pass", _index_body(status, worst))
+    return page(
+        f"manifestd: {counts['pass']} of {total} models pass", _index_body(status, lines, worst)
+    )
 
 
-def _index_body(status: Status, worst: Result) -> Iterator[str]:
+def _index_body(status: Status, lines: Mapping[str, str], worst: Result) -> Iterator[str]:
     counts = msgspec.to_builtins(status.counts)
     total = sum(counts.values())
     yield f"<h1>{tag(worst, WORDS[worst])} {counts['pass']} of {total} models pass</h1>"
@@ -146,7 +149,7 @@ def _index_body(status: Status, worst: Result) -> Iterator[str]:
         yield (
             f"<tr><td>{tag(model.result, WORDS[model.result])}</td>"
             f'<td class="path"><a href="{page_name(model.name)}">{html(model.name)}</a></td>'
-            f"<td>{html(model.what or model.verdict or '')}</td><td>{html(model.at[:19])}Z</td>"
+            f"<td>{html(lines[model.name])}</td><td>{html(model.at[:19])}Z</td>"
             f"<td>{passed}</td><td>{html(model.evidence or 'nothing')}</td>"
             f"<td>{_trend(model)}</td></tr>"
         )

@@ -42,6 +42,7 @@ def test_the_index_leads_to_a_page_for_each_model(store: Store, tmp_path: Path) 
     links = set(re.findall(r'href="([^"]*)"', found["index.html"]))
     assert links == set(found) - {"index.html"}
     assert len(links) == 7
+    assert "the right snapshot is not signed" in found["index.html"]
     page = found[page_name("acme/drift")]
     assert "config.json" in page
     assert "copy config.json, gone.txt" in page
