@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +118,7 @@ def _run(
         return run_models(
             request,
             context.config,
-            lambda turn: open_store(context.store_path, write=True, turn=turn),
+            partial(open_store, context.store_path, write=True),
             watcher,
             signer=signer,
             trust=context.trust,

@@ -26,7 +26,7 @@ from manifestd.store.filesystem import refuse_network
 
 APPLICATION_ID: Final = 0x6D_66_73_74
 """``mfst``, in the file's header: tells a manifestd store from other SQLite files."""
-VERSION: Final = 4
+VERSION: Final = 5
 """The schema's version, kept as ``user_version``: the number of migrations."""
 PAGE_SIZE: Final = 16_384
 """Leaves are about 3 KB; 16 KiB pages keep them off overflow pages (16 % smaller, 1.7x faster)."""
@@ -47,6 +47,8 @@ class Database:
         path: For messages.
 
     Attributes:
+        durable: Whether transactions wait for the disk at their end. Where many are about to be
+            followed by one that does, those before it need not: the log is written in order.
         turn: Entered for the length of a transaction; connections of one process that write
             share a lock here, because SQLite's own waiting sleeps and is not fair.
     """
@@ -54,6 +56,7 @@ class Database:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.connection = connection
         self.path = path
+        self.durable = True
         self.turn: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         self._inside = False
 
@@ -125,6 +128,7 @@ class Database:
         if self._inside:
             yield
             return
+        durable = durable and self.durable
         with self.turn:
             if durable:
                 self.run("PRAGMA synchronous=FULL")

@@ -76,6 +76,9 @@ CREATE TABLE "log" (
    "at" INTEGER NOT NULL
 );
 
+CREATE INDEX "idx_log_kind_id"
+    ON "log" ("kind", "id");
+
 CREATE INDEX "idx_log_tag_id"
     ON "log" ("tag", "id");
 
@@ -130,3 +133,6 @@ INSERT INTO _sqlite_migrations(migration_set, name, applied_at)
 
 INSERT INTO _sqlite_migrations(migration_set, name, applied_at)
     VALUES ('manifestd', 'm0004_notified', CURRENT_TIMESTAMP);
+
+INSERT INTO _sqlite_migrations(migration_set, name, applied_at)
+    VALUES ('manifestd', 'm0005_log_kinds', CURRENT_TIMESTAMP);

@@ -88,6 +88,12 @@ def m0004_notified(tables: Tables) -> None:
     )
 
 
+@migrations()
+def m0005_log_kinds(tables: Tables) -> None:
+    """Entries of a kind are found without reading those of others: approvals among snapshots."""
+    _table(tables, "log").create_index(["kind", "id"], if_not_exists=True)
+
+
 def create_log_tables(tables: Tables) -> None:
     """Make the tables of :data:`LOG_TABLES`, empty."""
     log = _table(tables, "log")
@@ -97,6 +103,7 @@ def create_log_tables(tables: Tables) -> None:
         not_null={"blob", "kind", "document", "at"},
         foreign_keys=[("blob", "blob", "id")],
     )
+    log.create_index(["kind", "id"])
     log.create_index(["tag", "id"])
     log.create_index(["document"])
     _table(tables, "log_node").create(

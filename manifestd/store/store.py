@@ -125,6 +125,7 @@ def open_store(
     write: bool = False,
     seconds: float = 10.0,
     turn: contextlib.AbstractContextManager[object] | None = None,
+    durable: bool = True,
 ) -> Store:
     """Open a store.
 
@@ -133,6 +134,8 @@ def open_store(
         write: Whether it may be changed; its schema is then brought up to date.
         seconds: How long to wait for another process that writes.
         turn: A lock that stores of one process share when several threads write.
+        durable: Transactions wait for the disk. Without, a power cut may lose the last of
+            them, whole; never use it for what others were told is stored.
 
     Raises:
         NotStoredError: There is none (reading only).
@@ -143,6 +146,7 @@ def open_store(
         StoreLockedError: Another process is making it.
     """
     database = connect(path, write=write, seconds=seconds)
+    database.durable = durable
     if turn is not None:
         database.turn = turn
     return Store(database)

@@ -91,8 +91,11 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-OpenStore = Callable[[AbstractContextManager[object]], Store]
-"""Opens the store for writing, with the lock that its transactions take."""
+class OpenStore(Protocol):
+    """Opens the store for writing."""
+
+    def __call__(self, *, turn: AbstractContextManager[object], durable: bool) -> Store:
+        """With the lock that its transactions take; ``durable`` ones wait for the disk."""
 
 
 def run_models(
@@ -117,7 +120,7 @@ def run_models(
     started, begun = clock().astimezone(UTC), time.monotonic()
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{request.token}"
     turn, stop = threading.Lock(), threading.Event()
-    with closing(Shared()) as shared, closing(open_store(turn)) as store:
+    with closing(Shared()) as shared, closing(open_store(turn=turn, durable=True)) as store:
         number = store.runs.start(run_id, time_text(started))
         watcher.started(run_id, len(request.models))
         judging = Judging(
@@ -138,7 +141,8 @@ def run_models(
             progress=lambda size, files: _telling(watcher, stop, size, files),
             own_outputs=request.own_outputs,
         )
-        team = _Team(request.models, judging, lambda: open_store(turn), stop)
+        # Snapshots do not wait for the disk one by one: the end of the run does, for all.
+        team = _Team(request.models, judging, lambda: open_store(turn=turn, durable=False), stop)
         found: dict[int, RunModel] = {}
         interrupted = False
         try:
