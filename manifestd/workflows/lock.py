@@ -204,7 +204,7 @@ class _Check:
         for item in self.source.list(self.resolved):
             if isinstance(item, Problem):
                 if item.severity != "note" and not self._ignored(item.path or ""):
-                    self._add(item, known=False)
+                    self._add(item, known=not self._may_hold(item.path))
             elif not self._ignored(item.path):
                 self._listed(item)
 
@@ -292,6 +292,12 @@ class _Check:
         else:
             what = f"its sha256 is {measured.digests.get('sha256')}, the lock file says {wanted.sha256}"
             self._differs(measured.path, MismatchError.code, what)
+
+    def _may_hold(self, path: str | None) -> bool:
+        """Whether what cannot be looked at there is, or has below it, a locked file."""
+        if path is None or path in self.wanted:
+            return True
+        return any(wanted.startswith(f"{path.rstrip('/')}/") for wanted in self.wanted)
 
     def _ignored(self, path: str) -> bool:
         return bool(self.model.ignore) and matches_any(path, self.model.ignore)
