@@ -33,7 +33,7 @@ ADDRESSES: Final[dict[str, tuple[str, ...]]] = {
     "httpx2": ("sources/hub",),
     "boto3": ("sources/s3", "signing/awskms"),
     "botocore": ("sources/s3", "signing/awskms"),
-    "urllib3": ("sources/s3",),
+    "urllib3": ("sources/s3", "sources/oci_http", "sources/oci_blob"),
     "cryptography": ("signing/",),
     "sqlite3": ("store/",),
     "sqlite_utils": ("store/",),

@@ -14,7 +14,13 @@ from manifestd.cli.output import emit, emit_json, say, table
 from manifestd.display import printable, size_text
 from manifestd.errors import NotStoredError, UsageError
 from manifestd.model.entry import Problem
-from manifestd.model.reference import Reference, parse_directory, parse_hub, parse_s3
+from manifestd.model.reference import (
+    Reference,
+    parse_directory,
+    parse_hub,
+    parse_oci,
+    parse_s3,
+)
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +29,9 @@ _PARSERS: dict[str, Any] = {
     "s3": parse_s3,
     "dir": parse_directory,
     "cache": partial(parse_hub, scheme="hf-cache"),
+    "oci": parse_oci,
 }
-_SCHEMES = {"hf": "hf", "s3": "s3", "dir": "file", "cache": "hf-cache"}
+_SCHEMES = {"hf": "hf", "s3": "s3", "dir": "file", "cache": "hf-cache", "oci": "oci"}
 
 
 @click.command(
@@ -70,12 +77,15 @@ _SCHEMES = {"hf": "hf", "s3": "s3", "dir": "file", "cache": "hf-cache"}
 @click.option(
     "--explain", is_flag=True, help="S3: say what evidence there is and what better would cost."
 )
+@click.option(
+    "--plain-http", is_flag=True, help="Registry: speak http also to other machines than this."
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.pass_obj
 def snapshot(
     context: Context, /, kind: str, reference: str | None, every: bool, form: str, **options: Any
 ) -> int:
-    """Take, sign and store a snapshot of a Hub repository, an S3 prefix, a directory or a Hub cache."""
+    """Take, sign and store a snapshot of a Hub repository, an S3 prefix, a directory, a Hub cache or a registry."""
     if every != (reference is None) or (every and kind != "cache"):
         raise UsageError("name one REFERENCE, or --all for a Hub cache")
     if reference is not None:
@@ -135,6 +145,10 @@ def _request(context: Context, kind: str, reference: Reference, options: dict[st
             "--request-payer, --checksums, --inventory, --anonymous, --s3-option and --explain "
             "are for s3 only"
         )
+    if options["plain_http"]:
+        if kind != "oci":
+            raise UsageError("--plain-http is for oci only")
+        set_options["plainHttp"] = True
     return SnapshotRequest(
         reference=reference,
         # A cache's blobs are named by what the Hub declared; only their bytes can bear that out.

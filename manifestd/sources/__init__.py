@@ -13,6 +13,7 @@ SOURCES: Family[Source[Any]] = Family(
         "hf-cache": "manifestd.sources.cache:CacheSource",
         "file": "manifestd.sources.directory:DirectorySource",
         "hf": "manifestd.sources.hub:HubSource",
+        "oci": "manifestd.sources.oci:OciSource",
         "s3": "manifestd.sources.s3:S3Source",
     },
 )
