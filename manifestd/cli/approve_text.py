@@ -44,9 +44,9 @@ def _request(request: ApprovalRequest) -> Iterator[str]:
 def _licence(request: ApprovalRequest) -> Iterator[str]:
     seen = request.licence
     parts = [
-        f"{where}: {', '.join(words) or 'none named'}"
+        f"{where}: {', '.join(words)}"
         for where, words in (("card", seen.card), ("source", seen.source))
-        if words is not None
+        if words
     ]
     parts += [f"{path}: {name or 'a text that is not known'}" for path, name in seen.texts.items()]
     yield printable(f"  licence    {'; '.join(parts) or 'nothing says which'}")
