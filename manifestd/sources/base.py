@@ -103,14 +103,17 @@ class Shared:
 class Source(ABC, Generic[R]):
     """One model repository. Methods other than the constructor may use the network.
 
-    ``shared`` and ``known`` are set before :meth:`resolve`, or left as they are.
+    ``shared``, ``known`` and ``recorded`` are set before :meth:`resolve`, or left as they are.
 
     Attributes:
         shared: Where to take connections from; None: make own ones.
         known: What was recorded of a path before; an object proved the same since need not
             be asked about again.
         scheme: The reference scheme it serves.
+        recorded: Gives every file of the latest snapshot of the place, in path order; None:
+            there is none, or it shall not count.
         requests: Requests made so far, retries included (0 for local sources).
+        bytes_listed: Content bytes that had to be read to list at all (archives).
         local: Reading needs no network, so forked workers may do it.
     """
 
@@ -119,6 +122,8 @@ class Source(ABC, Generic[R]):
     requests: int = 0
     shared: Shared | None = None
     known: Known | None = None
+    recorded: Callable[[], Iterator[File]] | None = None
+    bytes_listed: int = 0
 
     def __init__(self, reference: R, settings: SourceSettings) -> None:
         self.reference = reference

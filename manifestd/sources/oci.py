@@ -31,7 +31,7 @@ from manifestd.model.entry import Entry, Problem
 from manifestd.model.reference import OciReference
 from manifestd.redact import redact
 from manifestd.sources.base import Resolved, Source, SourceSettings
-from manifestd.sources.oci_archive import Aside, Opened, Opener, is_safe, overlay
+from manifestd.sources.oci_archive import Aside, Opened, Opener, is_safe, overlay, recalled
 from manifestd.sources.oci_blob import check_size, open_blob, stored_size
 from manifestd.sources.oci_facts import elsewhere, facts_of
 from manifestd.sources.oci_http import Registry
@@ -181,8 +181,19 @@ class OciSource(Source[OciReference]):
             for entry in pool.map(self._file, files):
                 yield _once(entry, seen)
         archives = [layer for layer in self._layers if layer.kind == "archive"]
+        known = self._recalled(archives)
+        for layer in archives:
+            for entry in known.get(layer.descriptor.digest, ()):
+                yield _once(entry, seen)
+        archives = [layer for layer in archives if layer.descriptor.digest not in known]
         if archives:
             yield from self._archives(archives, seen)
+
+    def _recalled(self, archives: Sequence[Layer]) -> Mapping[str, Sequence[Entry]]:
+        """What the latest snapshot knows of layers that are still the same."""
+        if self.recorded is None or self._image or not archives:
+            return {}
+        return recalled(self.recorded(), {layer.descriptor.digest for layer in archives})
 
     def _opaque(self, layer: Layer) -> Problem:
         item = layer.descriptor
@@ -232,6 +243,7 @@ class OciSource(Source[OciReference]):
         try:
             opened: list[Opened] = []
             for found in pool.map(opener.open, order):
+                self.bytes_listed += found.bytes
                 yield from found.problems
                 if self._image:
                     opened.append(found)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 import msgspec
 
 from manifestd.display import printable
 from manifestd.errors import MalformedError, ManifestdError
-from manifestd.model.entry import Entry, Problem
+from manifestd.model.entry import Entry, File, Problem
 from manifestd.redact import redact
 from manifestd.sources.oci_http import Registry
 from manifestd.sources.oci_manifest import Layer
@@ -31,6 +31,9 @@ KEPT_HEAD: Final = 1024 * 1024
 """Bytes kept of larger ones: tensor headers stand at the beginning."""
 KEPT_ALL: Final = 2 * 1024 * 1024 * 1024
 
+MEMBERS: Final = "members"
+"""The hint that says how many files a file's layer holds."""
+
 _WHITEOUT: Final = ".wh."
 _OPAQUE: Final = ".wh..wh..opq"
 _NAMED: Final = 3
@@ -42,12 +45,14 @@ class Opened(msgspec.Struct, kw_only=True):
     Attributes:
         entries: Its files, each with a measured sha256.
         problems: What was refused.
+        bytes: How much of the layer arrived.
         hidden: Paths (files, or whole folders) that the layer removes from those below it.
         emptied: Folders whose content in lower layers it hides.
     """
 
     entries: list[Entry] = []
     problems: list[Problem] = []
+    bytes: int = 0
     hidden: set[str] = set()
     emptied: set[str] = set()
 
@@ -117,9 +122,10 @@ class Opener:
             what = f"the layer {layer.descriptor.digest}: {redact(error.what)}"
             severity = "mismatch" if error.code == "digest-mismatch" else "error"
             problem = Problem(code=error.code, what=what, hint=error.hint, severity=severity)  # type: ignore[arg-type]
-            return Opened(problems=[problem])
+            return Opened(problems=[problem], bytes=reader.position)
         finally:
             reader.close()
+        found.bytes = reader.position
         if layer.path and len(found.entries) == 1:
             found.entries = [_renamed(found.entries[0], layer.path)]
         return found
@@ -144,6 +150,10 @@ class Opener:
         while source.read(1024 * 1024):  # to the end, for the layer's digest and its bounds
             pass
         found.problems += refused.problems()
+        if not found.problems and not self._image:
+            # Says later that nothing of the layer is missing from what was recorded of it.
+            count = len(found.entries)
+            found.entries = [_counted(entry, count) for entry in found.entries]
 
     def _entry(self, layer: Layer, tar: Tar, member: Member, path: str) -> Entry:
         digest = layer.descriptor.digest
@@ -236,6 +246,38 @@ def _takes_away(path: str, found: Opened) -> bool:
         found.hidden.add(f"{folder}/{name[4:]}".lstrip("/"))
         return True
     return False
+
+
+def _counted(entry: Entry, count: int) -> Entry:
+    return msgspec.structs.replace(entry, hints=entry.hints | {MEMBERS: count})
+
+
+def recalled(recorded: Iterator[File], layers: Collection[str]) -> dict[str, list[Entry]]:
+    """Archive layers all of whose files were measured before: digest -> entries.
+
+    A layer is its digest, so what was in it then is in it now.
+    """
+    found: dict[str, list[File]] = {}
+    for file in recorded:
+        layer = file.seen.identity.get("layer", "")
+        if layer in layers and file.grade() in {"measured", "reused"}:
+            found.setdefault(layer, []).append(file)
+    return {
+        layer: [_entry_of(file) for file in files]
+        for layer, files in found.items()
+        if all(file.seen.hints.get(MEMBERS) == len(files) for file in files)
+    }
+
+
+def _entry_of(file: File) -> Entry:
+    return Entry(
+        path=file.path,
+        size=file.size,
+        digests={"sha256": file.sha256 or ""},
+        evidence={"sha256": "reused"},
+        identity=file.seen.identity,
+        hints=file.seen.hints,
+    )
 
 
 def _renamed(entry: Entry, path: str) -> Entry:

@@ -128,18 +128,20 @@ def decide(
     if entry.problem is not None:
         return Decision(action="skip")
     rechecks = False
+    # A source that has to read files to list them (archives) has read them already.
+    reads_all = request.read == "all" and entry.evidence.get("sha256") != "measured"
     if before is not None and same_object(before, entry):
         enough = wanted <= before.seen.digests.keys()
         measured = before.seen.evidence.get("sha256") in {"measured", "reused"}
-        if measured and enough:
+        if measured and enough and entry.evidence.get("sha256") != "measured":
             rechecks = request.fresh or in_sample(entry.path, request.sample, run)
             if not rechecks:
                 return Decision(action="reuse")
-        elif request.read != "all" and enough and _carries(before, entry, fresh=request.fresh):
+        elif not reads_all and enough and _carries(before, entry, fresh=request.fresh):
             return Decision(action="carry")
     if request.read == "none":
         return Decision(action="keep")
-    if rechecks or request.read == "all" or "sha256" not in entry.digests or wanted:
+    if rechecks or reads_all or "sha256" not in entry.digests or wanted:
         return Decision(action="read", rechecks=rechecks)
     reader = reader_for(entry.path, entry.size)
     if reader is None:

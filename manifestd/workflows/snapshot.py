@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import closing, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -152,6 +153,7 @@ class _Run:
         self.number = len(store.snapshots.list(source=resolved.place)) if request.sample else 0
         if self.before is not None and not request.fresh:
             source.known = Recalled(lambda: self._beside(self.before and self.before[1])).find
+            source.recorded = partial(store.trees.files, self.before[1])
 
     def close(self) -> None:
         """Give the spool back."""
@@ -363,7 +365,7 @@ class _Run:
             captured_at=record.captured_at,
             files=record.files,
             bytes=record.bytes,
-            bytes_read=self.bytes_read,
+            bytes_read=self.bytes_read + self.source.bytes_listed,
             requests=self.source.requests,
             evidence=record.evidence,
             signed_by=signed_by,

@@ -68,7 +68,7 @@ def docker_registry(folder: Path) -> Iterator[str]:
 
 def request(
     host: str, method: str, path: str, body: bytes | None = None, **headers: str
-) -> tuple[int, Mapping[str, str], bytes]:
+) -> tuple[int, http.client.HTTPMessage, bytes]:
     """One plain request; header names are written with underscores."""
     connection = http.client.HTTPConnection(host, timeout=30)
     try:
@@ -160,7 +160,7 @@ def push_modelpack(
 ) -> str:  # fmt: skip
     """As modctl does: a layer for each file, raw or in a tar of its own."""
     vendor = "cnai" if legacy else "cncf"
-    layers = []
+    layers: list[tuple[bytes, str, Mapping[str, str]]] = []
     for path, data in files.items():
         kind = "weight" if path.endswith(("safetensors", "bin")) else "doc"
         form = "tar" if tar else "raw"
@@ -191,6 +191,7 @@ def push_modelkit(
         "package": {"name": "tiny", "version": "1.0", "license": "MIT", "authors": ["a", "b"]},
         "model": {"name": "tiny", "path": path, "framework": "transformers"},
     }
+    layers: list[tuple[bytes, str, Mapping[str, str]]]
     layers = [(rest, f"{KIT}.code.v1.tar{packing}", {})]
     if model:
         layers.insert(0, (model, f"{KIT}.model.v1.tar{packing}", {}))
