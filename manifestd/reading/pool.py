@@ -169,3 +169,5 @@ class _Team(Generic[T, R]):
             except BaseException as error:
                 outcome = error
             self._done.put(outcome)
+            # Waiting for the next item must not keep this one's body in memory.
+            del outcome

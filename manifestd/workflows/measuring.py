@@ -19,7 +19,9 @@ from manifestd.model.entry import Entry, Measurement
 from manifestd.model.region import Region
 from manifestd.reading.hashing import region_digests
 from manifestd.reading.measure import RetryBudget, measure, measure_bytes, problem_of
+from manifestd.reading.memory import return_large_blocks
 from manifestd.reading.pool import run_tasks
+from manifestd.reading.room import Room
 from manifestd.reading.wants import ChunkLayout, Wants
 from manifestd.sources.base import Resolved, Source
 from manifestd.workflows.plan import GIT_BLOB_LIMIT
@@ -30,6 +32,8 @@ LOCAL_LARGE: Final = 512 * 1024 * 1024
 cores hash, and a smaller local file is read again in less than a second (docs/adr/0012)."""
 SMALL: Final = 1024 * 1024
 """Bytes up to which a file is held in memory while it is measured."""
+_ROOM: Final = 32 * 1024 * 1024
+"""Bytes of bodies that may be read and not yet stored; a larger one is read alone."""
 _FREE: Final = frozenset({"crc64nvme", "crc32c", "crc32", "sha1-git"})
 """Compared with the source's where it has one: at most a quarter of what the sha256 costs."""
 _AGAIN: Final = frozenset({"changed-while-reading", "digest-mismatch"})
@@ -69,6 +73,33 @@ class Worker:
         self._resolved = resolved
         self._on_bytes = on_bytes
         self._sleep = sleep
+        self._room: Room | None = None
+
+    def run_threads(
+        self,
+        tasks: Iterable[Task],
+        work: Callable[[Task], Measurement],
+        *,
+        jobs: int,
+        waiting: Callable[[], None] | None = None,
+    ) -> Generator[Measurement]:
+        """Measure in threads, with a bound on the bytes of bodies that are in memory.
+
+        Args:
+            tasks: The files.
+            work: This worker, or something around it.
+            jobs: Files read at once.
+            waiting: As :func:`~manifestd.reading.pool.run_tasks` has it.
+        """
+        return_large_blocks()
+        self._room = room = Room(_ROOM)
+        with closing(run_tasks(tasks, work, jobs=jobs, waiting=waiting)) as results, closing(room):
+            for measured in results:
+                yield measured
+                # Whoever took it has stored it by now, or holds little.
+                if measured.size > SMALL and measured.body is not None:
+                    room.leave(measured.size)
+                del measured
 
     def __call__(self, task: Task) -> Measurement:
         """Measure one file; failures of the file come back as its problem."""
@@ -87,7 +118,7 @@ class Worker:
             return msgspec.structs.replace(found, bytes_read=access.fetched)
         body = _wants_body(reader, entry)
         with _large_body if body and entry.size > BODY else nullcontext():
-            measured = self._measure(task, body, outline.regions)
+            measured = self._measure_in_room(task, body, outline.regions)
         measured = msgspec.structs.replace(
             measured, bytes_read=measured.bytes_read + access.fetched
         )
@@ -116,6 +147,19 @@ class Worker:
     def _headers(self, reader: FormatReader | None, entry: Entry, outline: Outline) -> Measurement:
         facts = reader.facts(entry.path, outline, None, None) if reader else None
         return Measurement(path=entry.path, size=entry.size, facts=facts)
+
+    def _measure_in_room(self, task: Task, body: bool, regions: Sequence[Region]) -> Measurement:
+        """Measure; room for a body is given back once its result was taken."""
+        if self._room is None or not body:
+            return self._measure(task, body, regions)
+        self._room.enter(task.entry.size)
+        measured = None
+        try:
+            measured = self._measure(task, body, regions)
+        finally:
+            if measured is None or measured.body is None:
+                self._room.leave(task.entry.size)
+        return measured
 
     def _measure(self, task: Task, body: bool, regions: Sequence[Region] = ()) -> Measurement:
         entry = task.entry

@@ -22,7 +22,6 @@ from manifestd.errors import EmptySourceError
 from manifestd.model.digest import Digest
 from manifestd.model.entry import Entry, File, Measurement, Problem
 from manifestd.model.snapshot import Snapshot, SnapshotResult
-from manifestd.reading.pool import run_tasks
 from manifestd.rules.globs import matches_any
 from manifestd.signing.base import Signer
 from manifestd.sources.base import Resolved, Source
@@ -58,7 +57,8 @@ log = logging.getLogger(__name__)
 
 _BATCH_SECONDS: Final = 1.0
 _BATCH_BYTES: Final = 256 * 1024 * 1024
-"""Results are journaled once so much was read for them, or after a second."""
+_BATCH_BODIES: Final = 8 * 1024 * 1024
+"""Results are journaled once so much was read for them or is kept of them, or after a second."""
 _INHERITED: Final = 200_000
 _REMEMBERED: Final = 1000
 """Files up to which an earlier snapshot's list, which is needed three times, is read once."""
@@ -244,7 +244,7 @@ class _Run:
         with shown as told:
             worker = Worker(self.source, self.resolved, None if forked else told.bytes)
             work = company.in_turn(worker)
-            run = run_forked if forked else run_tasks
+            run = run_forked if forked else worker.run_threads
             jobs = self.source.settings.jobs
             results = run(tasks, work, jobs=jobs, waiting=company.waiting)
             with closing(results):
@@ -279,7 +279,7 @@ class _Run:
 
     def _collect(self, results: Iterator[Measurement], told: Progress, *, forked: bool) -> None:
         batch: list[Measurement] = []
-        written, fresh = time.monotonic(), 0
+        written, fresh, held = time.monotonic(), 0, 0
         try:
             for measured in results:
                 batch.append(measured)
@@ -288,10 +288,13 @@ class _Run:
                     told.bytes(measured.bytes_read)
                 told.done(measured)
                 fresh += measured.bytes_read
+                held += len(measured.body or b"")
                 now = time.monotonic()
-                if fresh >= _BATCH_BYTES or now - written > _BATCH_SECONDS:
+                full = fresh >= _BATCH_BYTES or held >= _BATCH_BODIES
+                if full or now - written > _BATCH_SECONDS:
                     self._keep(batch, journal=True)
-                    written, fresh = now, 0
+                    written, fresh, held = now, 0, 0
+                del measured  # with its body, before the next one comes
         except BaseException:
             self._keep(batch, journal=True)
             raise
