@@ -146,7 +146,9 @@ def _translated(key: str) -> Iterator[None]:
             hint="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         ) from error
     except (NoRegionError, ProfileNotFound) as error:
-        raise UsageError(redact(str(error)), hint="set AWS_REGION or AWS_PROFILE") from error
+        raise UsageError(
+            redact(str(error)), hint="set AWS_DEFAULT_REGION or AWS_PROFILE"
+        ) from error
     except BotoCoreError as error:
         raise UnreachableError(f"KMS does not answer: {redact(str(error))}") from error
 
@@ -159,7 +161,7 @@ def _of_answer(key: str, error: Any) -> Exception:
         return SourceNotFoundError(
             f"KMS has no key {key} in this account and region",
             why=why,
-            hint="check the alias, AWS_REGION and AWS_PROFILE",
+            hint="check the alias, AWS_DEFAULT_REGION and AWS_PROFILE",
             facts=facts,
         )
     if code in _DENIED:

@@ -245,9 +245,10 @@ def _elsewhere(error: boto.ClientError, bucket: str, facts: dict[str, Any]) -> M
     region = headers.get("x-amz-bucket-region") or error.response.get("Error", {}).get("Region")
     if region:
         facts["region"] = str(region)[:40]
+    # AWS_REGION, which other SDKs read, means nothing to botocore.
     return UnreachableError(
         f"the bucket {bucket} is in another region",
-        hint=f"AWS_REGION={facts['region']}" if region else "set AWS_REGION to the bucket's region",
+        hint=f"set AWS_DEFAULT_REGION={facts.get('region', 'REGION')}",
         facts=facts,
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 
 from manifestd.errors import (
@@ -527,15 +528,21 @@ def test_a_listing_that_is_refused_ends_in_a_final_error(
     source.close()
 
 
-def test_a_bucket_in_another_region_is_named(server: FaultServer) -> None:
+def test_a_bucket_in_another_region_is_named_with_the_variable_that_counts(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     moved = error(301, "PermanentRedirect")._replace(headers={"x-amz-bucket-region": "eu-west-1"})
     server.replies["GET", ""] = lambda _: moved
     server.replies["HEAD", ""] = lambda _: moved._replace(body=b"")
     source = S3Source(parse_s3("s3://bucket/p/"), SourceSettings(retry_budget=0))
     with pytest.raises(UnreachableError, match="another region") as caught:
         source.resolve()
-    assert caught.value.hint == "AWS_REGION=eu-west-1"
     source.close()
+    assert caught.value.hint is not None
+    name, _, region = caught.value.hint.removeprefix("set ").partition("=")
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    monkeypatch.setenv(name, region)
+    assert botocore.session.get_session().get_config_variable("region") == "eu-west-1"
 
 
 def test_without_the_right_to_ask_for_versions_the_snapshot_goes_on_and_says_so(
