@@ -40,6 +40,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "discover": ("manifestd.cli.discover:discover", "Propose models, and say what is not covered."),
     "export": ("manifestd.cli.export:export", "Write snapshots in the formats of other tools."),
     "import": ("manifestd.cli.import_:import_", "Bring evidence from elsewhere into the store."),
+    "push": ("manifestd.cli.push:push", "Put a snapshot and its signatures into a registry."),
+    "pull": ("manifestd.cli.pull:pull", "Bring snapshots out of a registry, verified."),
     "oms": ("manifestd.cli.oms:oms", "Check OpenSSF model signatures from stored digests."),
     "metrics": ("manifestd.cli.metrics:metrics", "Write a Prometheus text file of the runs."),
     "report": ("manifestd.cli.report:report", "Make a static dashboard of the runs."),

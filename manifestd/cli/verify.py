@@ -83,7 +83,7 @@ def verify(
         return report.exit_code
     for result in report.snapshots:
         if not result.verified or not context.quiet:
-            emit("".join(f"{line}\n" for line in _lines(result)))
+            emit("".join(f"{line}\n" for line in result_lines(result)))
     return report.exit_code
 
 
@@ -112,12 +112,12 @@ def _against(
     if form == "json":
         emit_json(report)
     elif not report.verified or not context.quiet:
-        lines = [*_lines(report.stored), *against_lines(report)]
+        lines = [*result_lines(report.stored), *against_lines(report)]
         emit("".join(f"{line}\n" for line in lines))
     return report.exit_code
 
 
-def _lines(result: VerifyResult) -> list[str]:
+def result_lines(result: VerifyResult) -> list[str]:
     """One line that says it all, then one for each thing that is wrong."""
     word = "verified" if result.verified else "NOT VERIFIED"
     if result.content == "unknown":

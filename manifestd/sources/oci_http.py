@@ -157,6 +157,8 @@ class Registry:
                     return answer
                 answer.close()
                 logged_in = True
+                if hasattr(body, "seek"):
+                    body.seek(0)
             elif answer.status in _MOVED and method in {"GET", "HEAD"} and location:
                 answer.close()
                 url = self._next(url, location)

@@ -21,6 +21,7 @@ import msgspec
 from manifestd import canonical
 from manifestd.model import media_types
 from manifestd.model.approvals import ApprovalRequest, ApprovalResult, ApprovalStatus
+from manifestd.model.carrier import Pushed
 from manifestd.model.change import Diff
 from manifestd.model.discovery import Discovery
 from manifestd.model.entry import Observation
@@ -50,6 +51,7 @@ from manifestd.model.run import Run, RunPlan, Status
 from manifestd.model.snapshot import Snapshot, SnapshotResult
 from manifestd.model.statement import Statement
 from manifestd.workflows.against import AgainstReport
+from manifestd.workflows.pull import Pulled
 from manifestd.workflows.verify import VerifyReport
 
 FOLDER: Final = Path(__file__).parents[2] / "schemas" / "v1"
@@ -92,6 +94,8 @@ SCHEMAS: Final[dict[str, type]] = {
     "policy-report": PolicyReport,
     "lint": LintReport,
     "discovery": Discovery,
+    "push": Pushed,
+    "pull": Pulled,
     "error": Failure,
 }
 """Name of the schema -> type. One line here is all a new document needs."""
