@@ -22,7 +22,7 @@ from manifestd.model.logentry import LogEntry, decode_entry
 from manifestd.model.note import Checkpoint, LogProof, format_proof, parse_proof
 from manifestd.model.tag import split_tag
 from manifestd.rules import merkle
-from manifestd.signing.base import Signer
+from manifestd.signing.base import Action, Signer
 from manifestd.signing.notes import open_checkpoint
 from manifestd.signing.trust import Trust
 from manifestd.store import Store
@@ -37,6 +37,14 @@ from manifestd.workflows.statements import judge_statement
 
 _SKEW: Final = timedelta(hours=1)
 """How much a clock may be set back without a word."""
+
+_SIGNED_FOR: Final[dict[str, Action]] = {
+    "tag": "tag",
+    "deletion": "tag",
+    "approval": "approve",
+    "revocation": "approve",
+}
+"""Kind of entry -> what its signer's key must count for."""
 
 
 def verify_log(
@@ -117,16 +125,22 @@ def _check_leaves(store: Store, checkpoint: Checkpoint) -> None:
 
 
 def _check_statements(store: Store, trust: Trust, problems: list[Problem]) -> None:
-    """Every tag move and tombstone is signed by who might do that when it was logged."""
+    """Every move, tombstone and approval is signed by who might do that when it was logged.
+
+    Who revokes need not be allowed to approve any more, so of a revocation it is asked only
+    that somebody known signed it.
+    """
     before: LogEntry | None = None
     for entry in store.log.entries():
         if before is not None and entry.moment() < before.moment() - _SKEW:
             problems.append(_turned_back(before, entry))
         before = entry
-        if entry.kind not in {"tag", "deletion"}:
+        action = _SIGNED_FOR.get(entry.kind)
+        if action is None:
             continue
-        check = judge_statement(store.blobs.get(entry.document), trust, "tag", entry.moment())
-        if check.state != "verified":
+        check = judge_statement(store.blobs.get(entry.document), trust, action, entry.moment())
+        known = entry.kind == "revocation" and check.state == "untrusted" and check.person
+        if check.state != "verified" and not known:
             problems.append(
                 Problem(
                     code=check.code or "signature-invalid",
