@@ -300,15 +300,23 @@ def is_plain(value: Any) -> bool:
     waiting = [value]
     while waiting:
         item = waiting.pop()
+        parts: Iterable[Any] = (item,)
         if isinstance(item, dict):
-            if not all(isinstance(name, str) and name.isascii() for name in item):
-                return False
-            waiting.extend(item.values())
+            for name in item:
+                if not (isinstance(name, str) and name.isascii()):
+                    return False
+            parts = item.values()
         elif isinstance(item, list | tuple):
-            waiting.extend(item)
-        elif isinstance(item, int):
-            if not -MAX_INTEGER <= item <= MAX_INTEGER:
+            parts = item
+        for part in parts:
+            # Nearly all are short texts: they never wait.
+            if part is None or isinstance(part, str):
+                continue
+            if isinstance(part, int):
+                if not -MAX_INTEGER <= part <= MAX_INTEGER:
+                    return False
+            elif isinstance(part, dict | list | tuple):
+                waiting.append(part)
+            else:
                 return False
-        elif item is not None and not isinstance(item, str):
-            return False
     return True

@@ -60,7 +60,7 @@ _BATCH_BYTES: Final = 256 * 1024 * 1024
 _BATCH_BODIES: Final = 8 * 1024 * 1024
 """Results are journaled once so much was read for them or is kept of them, or after a second."""
 _INHERITED: Final = 200_000
-_REMEMBERED: Final = 1000
+_REMEMBERED: Final = 10_000
 """Files up to which an earlier snapshot's list, which is needed three times, is read once."""
 _DECISIONS: Final = (
     *(Decision(action=action) for action in ("skip", "keep", "carry", "reuse", "headers", "read")),
