@@ -29,7 +29,7 @@ from manifestd.store import Store
 from manifestd.workflows.assemble import Assembly, Journaled, Keeper
 from manifestd.workflows.company import ALONE, Company, Recalled
 from manifestd.workflows.cross_evidence import asked_for
-from manifestd.workflows.measuring import Task, Worker, run_forked
+from manifestd.workflows.measuring import SMALL, Task, Worker, run_forked
 from manifestd.workflows.plan import Decision, PathJoin, SnapshotRequest, decide
 from manifestd.workflows.taking import (
     Estimate,
@@ -38,6 +38,7 @@ from manifestd.workflows.taking import (
     Silent,
     Taken,
     default_jobs,
+    exit_code_of,
     open_source,
 )
 
@@ -238,23 +239,30 @@ class _Run:
             return
         log.debug("reading %d files, %d bytes", files, size)
         forked = self.source.local and files >= _FORK_FROM and size / files <= _FORK_SIZE
-        # Forked workers inherit a list; anything else is sent to them item by item.
-        tasks = list(self._tasks()) if forked and files <= _INHERITED else self._tasks()
         shown = nullcontext(Silent()) if progress is None else progress(size, files)
         with shown as told:
-            worker = Worker(self.source, self.resolved, None if forked else told.bytes)
-            work = company.in_turn(worker)
-            run = run_forked if forked else worker.run_threads
-            jobs = self.source.settings.jobs
-            results = run(tasks, work, jobs=jobs, waiting=company.waiting)
-            with closing(results):
-                self._collect(results, told, forked=forked)
+            if forked:
+                self._measure(range(SMALL + 1), told, company, forked=True)
+            # Threads hash large files as fast, and hold fewer of their bodies.
+            self._measure(range(SMALL + 1 if forked else 0, 1 << 53), told, company)
 
-    def _tasks(self) -> Iterator[Task]:
+    def _measure(
+        self, sizes: range, told: Progress, company: Company, *, forked: bool = False
+    ) -> None:
+        # Forked workers inherit a list; anything else is sent to them item by item.
+        listed = forked and self.to_read <= _INHERITED
+        tasks = list(self._tasks(sizes)) if listed else self._tasks(sizes)
+        worker = Worker(self.source, self.resolved, None if forked else told.bytes)
+        run = run_forked if forked else worker.run_threads
+        work, jobs = company.in_turn(worker), self.source.settings.jobs
+        with closing(run(tasks, work, jobs=jobs, waiting=company.waiting)) as results:
+            self._collect(results, told, forked=forked)
+
+    def _tasks(self, sizes: range) -> Iterator[Task]:
         other = self._beside(self.other)
         for entry, code in zip(self.spool, self.decided, strict=True):
             action = _DECISIONS[code].action
-            if action not in _READS or self._is_journaled(entry, action):
+            if action not in _READS or entry.size not in sizes or self._is_journaled(entry, action):
                 continue
             self.reading[entry.path] = entry
             asked = asked_for(entry, other.find(entry.path) if self.other else None)
@@ -350,7 +358,7 @@ class _Run:
             self.journal.clear()
         return Taken(
             result=self._result(record, digest, signed_by),
-            exit_code=_exit_code(record),
+            exit_code=exit_code_of(record),
             resumed=self.resumed,
             bytes_reused=assembly.bytes_reused,
             record=record,
@@ -389,9 +397,3 @@ def _sign(
     from manifestd.workflows.sign import sign_snapshot, signer_name
 
     return sign_snapshot(record, digest, signer), [signer_name(signer)]
-
-
-def _exit_code(record: Snapshot) -> int:
-    if any(problem.severity == "mismatch" for problem in record.problems):
-        return 4
-    return 0 if record.complete else 3

@@ -80,6 +80,13 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     requests: int = 0
 
 
+def exit_code_of(record: Snapshot) -> int:
+    """What taking it ends with: 4 before 3 before 0, as the contract orders them."""
+    if any(problem.severity == "mismatch" for problem in record.problems):
+        return 4
+    return 0 if record.complete else 3
+
+
 def open_source(request: SnapshotRequest, shared: Shared | None = None) -> Source[Any]:
     """The source for a request's reference, by its scheme; with connections from ``shared``."""
     scheme = request.reference.scheme
