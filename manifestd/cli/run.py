@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
@@ -77,7 +78,7 @@ def run(context: Context, /, form: str, reports: tuple[str, ...], **options: Any
     signer = None if options["no_sign"] else context.signer(options["key"])
     if signer is None and not options["no_sign"]:
         log.warning("no signing key is configured: snapshots and results will be unsigned")
-    with _terminable():
+    with _terminable(), _few_collections():
         outputs = [str(path.absolute()) for _, path in written]
         found = _run(context, models, notes, options, signer=signer, outputs=outputs)
     shown = _options(options, color=True)
@@ -276,6 +277,17 @@ def _tell_others(context: Context, found: Run) -> None:
                 notify_run(store, context.config, found, os.environ)
         except ManifestdError as error:
             log.warning("nobody was notified: %s", error.what)
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Look for garbage less often: passing over what a run holds costs it a tenth of its time."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ Whatever is found through it is compared with the record before it is given out.
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -37,6 +38,8 @@ INSERT_SIGNATURE: Final = (
     "INSERT INTO signature(snapshot, bundle) VALUES (?, ?) ON CONFLICT DO NOTHING"
 )
 _SELECT: Final = f"SELECT id, {COLUMNS} FROM snapshot"
+_KEPT: Final = 8
+"""Decoded records that are remembered: the two sides of a comparison, and those before them."""
 _NEWEST: Final = "ORDER BY captured DESC, id DESC"
 
 # Inside the class below, ``list`` is its method.
@@ -52,6 +55,7 @@ class Snapshots:
         self._database = database
         self._blobs = blobs
         self._log = log
+        self._records: OrderedDict[bytes, Snapshot] = OrderedDict()
         self.tags = tags
 
     def add(
@@ -118,7 +122,10 @@ class Snapshots:
 
     def load(self, digest: str) -> Snapshot:
         """The record of a snapshot; errors as :meth:`raw`."""
-        return decode_record(self.raw(digest))
+        raw = raw_digest(digest)
+        if self._number(raw) is None:
+            raise _not_stored(digest)
+        return self._record(raw)
 
     def raw(self, digest: str) -> bytes:
         """The record's bytes, which are its identity.
@@ -219,7 +226,7 @@ class Snapshots:
         """The row as its record says, which must be what the index says."""
         number, *found = row
         raw = _blob(found[0])
-        record = decode_record(self._blobs.fetch(raw))
+        record = self._record(raw)
         expected: IndexRow = index_row(raw, record)
         if tuple(found) != expected or self._blobs.id_of(raw) != number:
             raise TamperedError(
@@ -229,6 +236,15 @@ class Snapshots:
             )
         signed = self._database.one("SELECT 1 FROM signature WHERE snapshot = ?", (number,))
         return list_row(raw, record, signed=signed is not None)
+
+    def _record(self, raw: bytes) -> Snapshot:
+        """A record by its digest; what was read and found right lately is not read again."""
+        record = self._records.get(raw)
+        if record is None:
+            record = self._records[raw] = decode_record(self._blobs.fetch(raw))
+            if len(self._records) > _KEPT:
+                self._records.popitem(last=False)
+        return record
 
     def _number(self, raw: bytes) -> int | None:
         return self._database.number("SELECT id FROM snapshot WHERE digest = ?", (raw,))
