@@ -301,7 +301,7 @@ class _Pool:
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
         self._lock = threading.Lock()
-        self._managers: dict[str | None, urllib3.PoolManager] = {}
+        self._managers: dict[tuple[str, str | None], urllib3.PoolManager] = {}
 
     def manager(self, url: str) -> urllib3.PoolManager:
         parts = urlsplit(url)
@@ -309,14 +309,16 @@ class _Pool:
         if proxy is None or urllib.request.proxy_bypass(parts.hostname or ""):
             proxy = None
         with self._lock:
-            found = self._managers.get(proxy)
+            found = self._managers.get((parts.scheme, proxy))
             if found is not None:
                 return found
+            # Loading the certificates takes longer than most answers of a registry at home.
+            tls = _tls() if parts.scheme == "https" else None
             if proxy is None:
-                found = urllib3.PoolManager(maxsize=self._jobs, ssl_context=_tls())
+                found = urllib3.PoolManager(maxsize=self._jobs, ssl_context=tls)
             else:
-                found = urllib3.ProxyManager(proxy, maxsize=self._jobs, ssl_context=_tls())
-            self._managers[proxy] = found
+                found = urllib3.ProxyManager(proxy, maxsize=self._jobs, ssl_context=tls)
+            self._managers[parts.scheme, proxy] = found
             return found
 
     def close(self) -> None:
