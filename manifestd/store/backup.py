@@ -6,8 +6,8 @@ import os
 import sqlite3
 from pathlib import Path
 
-from manifestd.errors import AccessDeniedError, TamperedError, UsageError
-from manifestd.store.database import Database, connect, header, translated
+from manifestd.errors import AccessDeniedError, ManifestdError, TamperedError, UsageError
+from manifestd.store.database import VERSION, Database, connect, header, translated
 
 
 def backup_store(path: Path, target: Path) -> None:
@@ -52,21 +52,37 @@ def _check_target(path: Path, target: Path) -> None:
     # A write-ahead log would be taken for the new file's own.
     if Path(f"{target}-wal").exists():
         raise UsageError(f"the backup's file is in use as a store: {target}")
-    try:
-        database = connect(target, write=False)
-    except Exception as error:
+    if not _is_earlier(target):
         raise UsageError(
             f"{target} exists and is not a manifestd store", hint="choose another name"
-        ) from error
-    database.close()
+        )
 
 
-def _check_copy(path: Path) -> None:
+def _is_earlier(target: Path) -> bool:
+    """Whether a file is a store of this version or an older one: a backup from before an upgrade."""
+    try:
+        database = _open_copy(target)
+    except ManifestdError:
+        return False
+    try:
+        ours, version = header(database)
+    except ManifestdError:
+        return False
+    finally:
+        database.close()
+    return ours and version <= VERSION
+
+
+def _open_copy(path: Path) -> Database:
     try:
         connection = sqlite3.connect(path.absolute().as_uri() + "?mode=ro&immutable=1", uri=True)
     except sqlite3.Error as error:
         raise translated(error, path) from error
-    database = Database(connection, path)
+    return Database(connection, path)
+
+
+def _check_copy(path: Path) -> None:
+    database = _open_copy(path)
     try:
         if database.one("PRAGMA quick_check") != ("ok",) or not header(database)[0]:
             raise TamperedError("the backup is not sound; the store may be damaged",

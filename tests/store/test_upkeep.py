@@ -235,6 +235,22 @@ def test_a_backup_is_the_store(tmp_path: Path) -> None:
     assert sorted(item.name for item in tmp_path.iterdir() if "part" in item.name) == []
 
 
+def test_a_backup_of_an_older_manifestd_is_replaced_and_one_of_a_newer_is_not(
+    tmp_path: Path,
+) -> None:
+    path, target = tmp_path / "s.db", tmp_path / "backup.db"
+    small_store(path)
+    for version, replaced in ((1, True), (99, False)):
+        backup_store(path, target)
+        change(target, f"PRAGMA user_version={version}")
+        if replaced:
+            backup_store(path, target)
+            assert check_store(target) == []
+        else:
+            with pytest.raises(UsageError):
+                backup_store(path, target)
+
+
 def test_a_backup_replaces_nothing_but_a_backup(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     small_store(path)
