@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from manifestd.signing.base import Signer
     from manifestd.signing.trust import Trust
     from manifestd.store import Store
+    from manifestd.workflows.opened import Opened
 
 
 class Context:
@@ -54,18 +55,17 @@ class Context:
 
         return open_store(self.store_path, write=write)
 
-    def gathered(self, *references: str) -> AbstractContextManager[tuple[Store, list[str]]]:
-        """The store for reading references, some of which may be bundle files; see ``bundle``."""
-        if any(Path(text.partition("#")[0]).is_file() for text in references):
-            from manifestd.workflows.bundle import gathered
-
-            return gathered(self.store_path, references)
-        return self._stored(references)
-
     @contextmanager
-    def _stored(self, references: tuple[str, ...]) -> Iterator[tuple[Store, list[str]]]:
-        with self.open_store() as store:
-            yield store, list(references)
+    def gathered(self, *references: str) -> Iterator[tuple[Store, list[str]]]:
+        """The store for reading references, some of which may be bundle files; see ``opened``."""
+        with self.opened(*references) as found:
+            yield found.store, found.known
+
+    def opened(self, *references: str, every: bool = False) -> AbstractContextManager[Opened]:
+        """What references name, in the store or in bundle files; see ``workflows.opened``."""
+        from manifestd.workflows.opened import opened
+
+        return opened(self.store_path, references, every=every)
 
     def trust(self) -> Trust:
         """The keys that count, from the configuration."""

@@ -83,12 +83,14 @@ def _oms(
 
 
 def _bundle(context: Context, references: tuple[str, ...], output: Path) -> int:
-    from manifestd.workflows.bundle import export_bundle
+    from manifestd.workflows.bundle_write import export_bundle
 
     with context.open_store() as store:
         signer = context.signer()
         index = export_bundle(
             store, references, output, config=context.config, signer=signer, trust=context.trust()
         )
-    say(f"wrote {output} with {len(index.snapshots)} snapshots in {len(index.blobs)} blobs")
+    count = len(index.snapshots)
+    carried = f"{count} snapshot{'s' if count > 1 else ''} and {len(index.statements)} statements"
+    say(f"wrote {output} with {carried} in {len(index.blobs)} blobs")
     return 0

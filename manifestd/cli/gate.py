@@ -77,27 +77,28 @@ def gate(
     Open means: they are the bytes that NAME:TAG names, its snapshot is signed by
     a trusted key, the evidence and the policy suffice, and enough people approved.
     A PLACE (a directory, s3://…, hf://…) is looked at now; any other REF is judged
-    from the store, with no network.
+    from the store, with no network. A file that `export --as bundle` wrote is
+    judged by what it carries, and by the store if there is one.
     """
     from manifestd.workflows.approvals import Desk
     from manifestd.workflows.gate import judge_gate
-    from manifestd.workflows.gate_place import is_place, stored_candidate
+    from manifestd.workflows.gate_place import is_place
+    from manifestd.workflows.opened import is_bundle
 
     span = span_of(valid_for)
-    fresh = not offline and is_place(reference)
+    bundle = is_bundle(reference)
+    fresh = bundle is None and not offline and is_place(reference)
     if not fresh and (read is not None or no_keep):
         raise UsageError("--read and --no-keep are for a PLACE that is looked at now")
     with ExitStack() as stack:
-        if fresh or receipt is not None:
-            store = stack.enter_context(_writable(context, keep=not no_keep))
-        else:
-            store = stack.enter_context(context.open_store())
         if fresh:
+            store = stack.enter_context(_writable(context, keep=not no_keep))
             candidate = _look(
                 context, store, (tag, reference), read, key=key, receipt=receipt, form=form
             )
         else:
-            candidate = stored_candidate(store, reference)
+            stored = _stored(context, reference, bundle, receipt)
+            store, candidate = stack.enter_context(stored)
         desk = Desk(
             config=context.config, trust=context.trust(), now=datetime.now(UTC), tool=_tool()
         )
@@ -109,6 +110,29 @@ def gate(
     elif not (context.quiet and report.open):
         emit("".join(f"{line}\n" for line in _lines(report)))
     return report.exit_code
+
+
+@contextmanager
+def _stored(
+    context: Context, reference: str, bundle: Path | None, receipt: Path | None
+) -> Iterator[tuple[Store, Candidate]]:
+    """A snapshot in the store or in a bundle as the candidate, and the store to judge it in."""
+    from manifestd.workflows.gate_place import stored_candidate
+
+    if bundle is not None:
+        from manifestd.workflows.gate_bundle import bundled_candidate
+
+        if receipt is not None:
+            raise UsageError("a receipt is about the files of a PLACE, not about a bundle")
+        now = datetime.now(UTC)
+        with bundled_candidate(
+            context.store_path, bundle, reference, context.trust(), now
+        ) as found:
+            yield found
+        return
+    store = _writable(context, keep=True) if receipt is not None else context.open_store()
+    with store as opened:
+        yield opened, stored_candidate(opened, reference)
 
 
 @contextmanager

@@ -6,39 +6,91 @@ from pathlib import Path
 
 import click
 
+from manifestd._version import __version__
 from manifestd.cli.context import Context
-from manifestd.cli.output import emit, emit_json
+from manifestd.cli.output import emit, emit_json, say
 from manifestd.display import printable
-from manifestd.errors import UsageError
+from manifestd.model.importing import ImportResult
 
 
 @click.command(
-    "import", epilog="Example: manifestd import gpt2.bundle. Exit codes: 0, 2, 4 (damaged)."
+    "import",
+    epilog="Example: manifestd import gpt2.bundle. Exit codes: 0 it is in the store, 2 wrong usage, "
+    "3 a file of it cannot be read, 4 damaged, not what it says, or of no kind that is known.",
 )
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--name", help="Not for bundles: name to file the evidence under.")
+@click.option(
+    "--place", metavar="S3-PREFIX",
+    help="S3 documents: only objects below s3://bucket/prefix/, under their names below it.",
+)  # fmt: skip
+@click.option(
+    "--checksums", multiple=True, metavar="REPORT", type=click.Path(path_type=Path, dir_okay=False),
+    help="With an S3 Inventory: a Compute-checksum report about the same objects.",
+)  # fmt: skip
+@click.option(
+    "--oms-key", metavar="PEM", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="OMS signatures: the publisher's public key; without it nothing is verified, and said so.",
+)  # fmt: skip
+@click.option(
+    "--key", metavar="URI", help="Sign what is recorded with this key, not the configured."
+)
+@click.option("--no-sign", is_flag=True, help="Store the record unsigned.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.pass_obj
-def import_(context: Context, file: Path, form: str) -> int:
-    """Bring a bundle into the store; what it carries is checked, its keys are not trusted."""
-    from manifestd.workflows.bundle import import_bundle, is_bundle
+def import_(
+    context: Context,
+    /,
+    file: Path,
+    *,
+    name: str | None,
+    place: str | None,
+    checksums: tuple[Path, ...],
+    oms_key: Path | None,
+    key: str | None,
+    no_sign: bool,
+    form: str,
+) -> int:
+    """Bring evidence from elsewhere into the store, its origin named.
 
-    if is_bundle(str(file)) is None:
-        raise UsageError(
-            f"{file} is not a manifestd bundle", hint="make one: manifestd export --as bundle"
-        )
+    FILE is a bundle that `export --as bundle` wrote; a list that sha256sum wrote;
+    an OpenSSF model signature; the manifest.json of an S3 Inventory; or a report
+    of an S3 Compute-checksum job. What a bundle carries is checked, and its keys
+    are not trusted. All else becomes a snapshot whose digests are as good as the
+    file: `declared`, or `stored` where S3 computed them.
+    """
+    from manifestd.workflows.imports import ImportRequest, import_file
+
+    request = ImportRequest(
+        file=file,
+        name=name,
+        place=place,
+        checksums=checksums,
+        oms_key=oms_key.read_bytes() if oms_key else None,
+        tool=f"manifestd/{__version__}",
+    )
+    signer = None if no_sign else context.signer(key)
     with context.open_store(write=True) as store:
-        imported = import_bundle(store, file)
+        result = import_file(store, request, signer=signer, trust=context.trust())
     if form == "json":
-        emit_json({
-            "schema": "manifestd.import/v1",
-            "snapshots": imported.snapshots,
-            "new": imported.new,
-            "suggestedKeys": imported.keys,
-        })  # fmt: skip
-        return 0
-    for digest in imported.snapshots:
-        emit(f"{digest}\n")
-    emit(f"{imported.new} of {len(imported.snapshots)} snapshots are new\n")
-    for key in imported.keys:
-        emit(f"suggested key of {printable(key.person)}; trust it only if you know whose it is\n")
+        emit_json(result)
+    else:
+        _show(result)
     return 0
+
+
+def _show(result: ImportResult) -> None:
+    for digest in result.snapshots:
+        emit(f"{digest}\n")
+    count = len(result.snapshots)
+    say(f"{result.new} of {count} snapshot{'s are' if count > 1 else ' is'} new ({result.kind})")
+    for statement in result.statements:
+        why = f": {statement.why}" if statement.why else ""
+        about = f"{statement.kind} of {statement.tag} by {statement.by}"
+        say(printable(f"{statement.state}: {about}{why}"))
+    for suggested in result.suggested_keys:
+        say(
+            f"suggested key of {printable(suggested.person)}; trust it only if you know whose it is"
+        )
+    for note in result.notes:
+        say(f"Note: {printable(note)}")

@@ -9,6 +9,7 @@ import click
 from manifestd.cli.context import Context
 from manifestd.cli.output import emit, emit_json
 from manifestd.display import printable
+from manifestd.errors import UnreadableError
 
 _SHOWN = 20
 
@@ -32,12 +33,11 @@ def oms() -> None:
 @click.pass_obj
 def verify(context: Context, signature: Path, reference: str, key_file: Path, form: str) -> int:
     """Check a model signature against a stored snapshot; the model's bytes are not needed."""
-    from manifestd.workflows.oms import EXIT_CODES, OmsResult, read_key, verify_signature
+    from manifestd.workflows.oms import EXIT_CODES, MAX_SIGNATURE, read_key, verify_signature
 
-    with context.open_store() as store:
-        result: OmsResult = verify_signature(
-            store, reference, signature.read_bytes(), read_key(key_file.read_bytes())
-        )
+    key = read_key(_bytes(key_file, 1 << 20))
+    with context.gathered(reference) as (store, [known]):
+        result = verify_signature(store, known, _bytes(signature, MAX_SIGNATURE), key)
     if form == "json":
         emit_json(result)
         return EXIT_CODES[result.answer]
@@ -46,7 +46,7 @@ def verify(context: Context, signature: Path, reference: str, key_file: Path, fo
     emit(f"{result.answer.upper()}{by}: {printable(signature.name)}, {printable(result.source)}\n")
     if found.why:
         emit(f"  why: {printable(found.why)}\n")
-    emit(f"  {found.files} files have the signed digest\n")
+    emit(f"  {found.files} file{'' if found.files == 1 else 's'} as signed\n")
     for word, paths in (
         ("changed", found.changed), ("missing", found.missing), ("not signed", found.extra),
         ("cannot be decided", found.unknown), ("present, but not covered by the signature", found.not_covered),
@@ -56,3 +56,12 @@ def verify(context: Context, signature: Path, reference: str, key_file: Path, fo
         if len(paths) > _SHOWN:
             emit(f"  {word}: and {len(paths) - _SHOWN} more\n")
     return EXIT_CODES[result.answer]
+
+
+def _bytes(path: Path, limit: int) -> bytes:
+    """What a file holds, one byte more than allowed at most; what reads it says so."""
+    try:
+        with path.open("rb") as file:
+            return file.read(limit + 1)
+    except OSError as error:
+        raise UnreadableError(f"{path} cannot be read: {error.strerror}") from error

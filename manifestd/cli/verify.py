@@ -19,7 +19,7 @@ from manifestd.display import printable
 from manifestd.errors import UsageError
 
 if TYPE_CHECKING:
-    from manifestd.workflows.verify import VerifyResult
+    from manifestd.workflows.verify import ProofCheck, VerifyResult
 
 
 @click.command(
@@ -58,7 +58,7 @@ def verify(
     jobs: int | None,
     form: str,
 ) -> int:
-    """Verify stored snapshots: every stored byte, the signatures, and whose they are."""
+    """Verify snapshots in the store or in bundles: every byte, the signatures, and whose they are."""
     if sum(way is not None for way in (against, lock, receipt)) > 1:
         raise UsageError("--against, --lock and --receipt exclude each other")
     if lock is None and (name is not None or allow_subset):
@@ -73,11 +73,12 @@ def verify(
         raise UsageError("name what to verify", hint="`manifestd list` shows what is stored")
     if against is not None:
         return _against(context, references, against, jobs, form)
-    from manifestd.workflows.verify import report_of, verify_references
+    from manifestd.workflows.verify import report_of
+    from manifestd.workflows.verify_bundle import verify_opened
 
     trust = context.trust()
-    with context.gathered(*references) as (store, known):
-        report = report_of(verify_references(store, known, trust))
+    with context.opened(*references, every=True) as found:
+        report = report_of(verify_opened(found, trust))
     if form == "json":
         emit_json(report)
         return report.exit_code
@@ -101,10 +102,10 @@ def _against(
     request = SnapshotRequest(
         reference=parse_reference(place), jobs=jobs, own_outputs=context.own_outputs()
     )
-    with context.open_store() as store:
+    with context.gathered(references[0]) as (store, [known]):
         report = verify_against(
             store,
-            references[0],
+            known,
             request,
             context.trust(),
             progress=partial(progress, quiet=context.quiet or form == "json"),
@@ -146,7 +147,18 @@ def result_lines(result: VerifyResult) -> list[str]:
         lines.append(f"    … and {result.more_flaws} more")
     if result.name is not None:
         lines += _signature_lines(result)
+    if result.proof is not None:
+        lines.append(_proof_line(result.proof))
     return lines
+
+
+def _proof_line(proof: ProofCheck) -> str:
+    if proof.state == "verified":
+        who = ", ".join(proof.signed_by)
+        text = f"entry {proof.entry} of {proof.origin}, logged {proof.at}, checkpoint of {who}"
+    else:
+        text = f"{proof.state.upper()}: {proof.why}"
+    return f"  log        {printable(text)}"
 
 
 def _signature_lines(result: VerifyResult) -> list[str]:

@@ -20,6 +20,7 @@ from manifestd.model.snapshot import HexDigest, Timestamp
 MAGIC: Final = b"manifestd-bundle/v1 "
 MAX_INDEX: Final = 64 * 1024 * 1024
 MAX_BLOB: Final = 256 * 1024 * 1024
+MAX_PROOF: Final = 256 * 1024
 LONGEST_LINE: Final = 128
 
 BlobKind = Literal["record", "leaf", "node", "body", "facts", "chunks", "bundle", "statement"]
@@ -50,7 +51,7 @@ class BundleSnapshot(
     digest: HexDigest
     name: str
     signatures: list[HexDigest] = []
-    proof: str | None = None
+    proof: Annotated[str, msgspec.Meta(max_length=MAX_PROOF)] | None = None
 
 
 class SuggestedKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,7 +72,8 @@ class BundleIndex(
         made_at: When, by the maker's clock.
         tool: Name and version of what wrote it.
         snapshots: What it carries.
-        statements: Digests of approvals and revocations of these snapshots.
+        statements: Digests of signed statements about these snapshots, in the order in which
+            they were logged: approvals, revocations, the last move of each tag.
         keys: Suggested keys.
         blobs: Every blob, each once.
     """
@@ -122,4 +124,21 @@ def parse_index(data: bytes, sha256: str) -> BundleIndex:
     missing = next((digest for digest in named if digest not in known), None)
     if missing is not None or not index.snapshots:
         raise MalformedError(f"the bundle lacks {missing or 'any snapshot'}")
+    _check_kinds(index)
     return index
+
+
+def _check_kinds(index: BundleIndex) -> None:
+    """Every record, signature and statement is named as such, once, and no other blob is one."""
+    groups: dict[BlobKind, list[str]] = {
+        "record": [item.digest for item in index.snapshots],
+        "bundle": [digest for item in index.snapshots for digest in item.signatures],
+        "statement": index.statements,
+    }
+    kinds = {blob.digest: blob.kind for blob in index.blobs}
+    for kind, named in groups.items():
+        # One signature may be about several snapshots; records and statements stand once.
+        if kind != "bundle" and len(set(named)) != len(named):
+            raise MalformedError(f"the bundle's index names a {kind} twice")
+        if {digest for digest, found in kinds.items() if found == kind} != set(named):
+            raise MalformedError(f"the bundle's index lies about what is a {kind}")

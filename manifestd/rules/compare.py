@@ -92,9 +92,15 @@ def judge(
     common = list(common_digests(left, right, about_left.chunks, about_right.chunks))
     about_left, about_right = _telling(about_left), _telling(about_right)
     codes = {about.problem.code for about in (about_left, about_right) if about.problem}
-    decision = _decide(left, right, common, min_evidence, sizes_count=not codes & NOT_CONTENT)
+    # What was imported from a list of digests has no size, and says so.
+    unsized = [name for name, file in (("left", left), ("right", right)) if _is_unsized(file)]
+    decision = _decide(
+        left, right, common, min_evidence, sizes_count=not (codes & NOT_CONTENT or unsized)
+    )
     algorithm = decision.basis.algorithm if decision.basis else None
     reasons = [decision.reason, *_problems(about_left.problem, about_right.problem)]
+    if decision.verdict != "identical":
+        reasons += [f"{name}: no size is known" for name in unsized]
     shown = FileDiff(
         path=path,
         verdict=decision.verdict,
@@ -181,6 +187,10 @@ def _of_sizes(left: File, right: File, common: list[Common], unequal: Common | N
         reason += f"; {_names(common)} agree nevertheless, so one side's listing is wrong"
     basis = Basis(algorithm="size", left=side_of(left).evidence, right=side_of(right).evidence)
     return _Decision("different", basis, reason)
+
+
+def _is_unsized(file: File) -> bool:
+    return file.seen.hints.get("size") == "unknown"
 
 
 def _known(file: File) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
@@ -30,11 +30,19 @@ _SHARD = re.compile(r"(?s)(.*):(\d{1,18}):(\d{1,18})\Z")
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """One signed entry: a file or, with ``shards``, a range of one."""
+    """One signed entry: a file or, with ``shards``, a range of one.
 
-    name: str
-    algorithm: str
+    Attributes:
+        path: The file.
+        digest: Lower-case hex under the claim's hash type.
+        begin: First byte of a shard; None: a whole file.
+        end: End of a shard, exclusive.
+    """
+
+    path: str
     digest: str
+    begin: int | None = None
+    end: int | None = None
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,25 +132,19 @@ def read_claim(payload: bytes) -> Claim:
     try:
         kind, predicate = document["predicateType"], document.get("predicate")
         if kind == OLD_PREDICATE:
-            raise MalformedError(
-                "the model signature is of version 0.2, which signed something else than it says",
-                why="its signature input is not DSSE's (capital V, a Python repr as body)",
-                hint="ask the publisher to sign again with model_signing 1.0 or later",
-            )
+            raise old_version()
         if document["_type"] != media_types.STATEMENT or kind != PREDICATE:
             raise MalformedError(f"not a model signature: predicate type {str(kind)[:100]!r}")
         (subject,) = document["subject"]
-        resources = tuple(_resource(item) for item in predicate["resources"])
-        # Releases before 1.1 write no ignore_paths.
         serialization = predicate["serialization"]
+        method, hash_type = _text(serialization["method"]), _text(serialization["hash_type"])
         claim = Claim(
             model=_text(subject["name"]),
-            method=_text(serialization["method"]),
-            hash_type=_text(serialization["hash_type"]),
-            ignored=tuple(
-                normal_name(_text(path)) for path in serialization.get("ignore_paths", ())
-            ),
-            resources=resources,
+            method=method,
+            hash_type=hash_type,
+            # Releases before 1.1 write no ignore_paths.
+            ignored=_ignored(serialization.get("ignore_paths", [])),
+            resources=tuple(_resource(item, method, hash_type) for item in predicate["resources"]),
         )
         root = _text(subject["digest"]["sha256"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -153,58 +155,107 @@ def read_claim(payload: bytes) -> Claim:
     return claim
 
 
+def old_version() -> MalformedError:
+    """Why a signature of version 0.2 is not read."""
+    return MalformedError(
+        "the model signature is of version 0.2, which signed something else than it says",
+        why="its signature input is not DSSE's (capital V, a Python repr as body)",
+        hint="ask the publisher to sign again with model_signing 1.0 or later",
+    )
+
+
 def _check(claim: Claim, root: str) -> None:
     """Root over the raw digests in array order, whatever the hash type (section 6.5.1)."""
-    try:
-        raw = b"".join(bytes.fromhex(resource.digest) for resource in claim.resources)
-    except ValueError as error:
-        raise MalformedError("a digest in the model signature is not hex") from error
+    if not claim.resources:
+        raise MalformedError("the model signature signs no file")
+    raw = b"".join(bytes.fromhex(resource.digest) for resource in claim.resources)
     if hashlib.sha256(raw).hexdigest() != root:
         raise MalformedError("the model signature's root digest is not that of its resources")
-    names: set[str] = set()
+    names: set[tuple[str, int | None, int | None]] = set()
     for resource in claim.resources:
-        if resource.name in names:
+        name = (resource.path, resource.begin, resource.end)
+        if name in names:
             # The reference verifier takes the last of two; what was signed is then unclear.
-            raise MalformedError(f"the model signature names {resource.name!r} twice")
-        names.add(resource.name)
+            raise MalformedError(f"the model signature names {resource.path[:200]!r} twice")
+        names.add(name)
+
+
+def whole_file_claims(claim: Claim) -> Iterator[tuple[str, int | None, str | None]]:
+    """Path, size and digest of each signed file, as far as the claim says them of whole files.
+
+    Only shards say sizes; a file in several shards has no digest of its own.
+    """
+    if claim.method == "files":
+        yield from ((each.path, None, each.digest) for each in claim.resources)
+        return
+    shards: dict[str, list[Resource]] = {}
+    for each in claim.resources:
+        shards.setdefault(each.path, []).append(each)
+    for path, parts in shards.items():
+        size = max(part.end or 0 for part in parts)
+        alone = len(parts) == 1 and parts[0].begin == 0
+        yield path, size, parts[0].digest if alone else None
 
 
 def judge(
-    claim: Claim, files: Mapping[str, tuple[int, str | None]], own_path: str | None
+    claim: Claim,
+    files: Mapping[str, tuple[int, str | None]],
+    own_path: str | None,
+    left_out: Callable[[str], str | None] = lambda _: None,
 ) -> Outcome:
     """Hold a claim against files (path -> size, sha256 hex or None), model bytes absent.
+
+    What the claim lists is checked also where it would be ignored by default.
 
     Args:
         claim: The verified claim.
         files: The snapshot's files.
         own_path: Where the signature itself lies among them; it never covers itself.
+        left_out: Says why a path may be missing among ``files`` although it is in the model.
     """
+    signed = {path: (size, digest) for path, size, digest in whole_file_claims(claim)}
     ignored = [*ALWAYS_IGNORED, *claim.ignored, *([own_path] if own_path else [])]
-    not_covered = sorted(path for path in files if _below_any(path, ignored))
-    rest = {path: known for path, known in files.items() if not _below_any(path, ignored)}
+    free = {path for path in files if path not in signed and _below_any(path, ignored)}
+    rest = {path: known for path, known in files.items() if path not in free}
+    if signed.keys() == {"."} and len(rest) == 1:
+        # A model of one file is signed under this name.
+        signed = {next(iter(rest)): signed["."]}
     why = _unsupported(claim)
     if why is not None:
-        return Outcome(answer="cannot check", why=why, not_covered=not_covered)
-    signed, unknown = _whole_files(claim, rest)
-    changed, agreed = [], 0
-    for path, digest in signed.items():
+        return Outcome(answer="cannot check", why=why, not_covered=sorted(free))
+    unknown: dict[str, str] = {}
+    changed, missing, agreed = [], [], 0
+    for path, (size, digest) in signed.items():
         if path not in rest:
+            reason = left_out(path)
+            if reason is None:
+                missing.append(path)
+            else:
+                unknown[path] = reason
             continue
-        found = rest[path][1]
-        if found is None:
+        found = rest[path]
+        if size is not None and size != found[0]:
+            changed.append(path)
+        elif digest is None:
+            unknown[path] = "signed in several shards, whose digests the store does not have"
+        elif found[1] is None:
             unknown[path] = "its sha256 is not known"
-        elif found != digest:
+        elif found[1] != digest:
             changed.append(path)
         else:
             agreed += 1
-    named = signed.keys() | unknown.keys()
-    missing = sorted(path for path in named if path not in rest)
-    extra = sorted(path for path in rest if path not in named)
-    reasons = sorted(f"{path}: {reason}" for path, reason in unknown.items() if path in rest)
+    extra = []
+    for path in rest.keys() - signed.keys():
+        if claim.method == "shards" and rest[path][0] == 0:
+            # The reference implementation gives empty files no shard at all.
+            unknown[path] = "empty files are not covered by a signature of shards"
+        else:
+            extra.append(path)
+    reasons = sorted(f"{path}: {reason}" for path, reason in unknown.items())
     answer, why = _answer(changed, missing, extra, reasons)
     return Outcome(
-        answer=answer, why=why, files=agreed, changed=sorted(changed), missing=missing,
-        extra=extra, not_covered=not_covered, unknown=reasons,
+        answer=answer, why=why, files=agreed, changed=sorted(changed), missing=sorted(missing),
+        extra=sorted(extra), not_covered=sorted(free), unknown=reasons,
     )  # fmt: skip
 
 
@@ -219,47 +270,17 @@ def _answer(
     if parts:
         return "mismatch", ", ".join(parts)
     if unknown:
-        return "cannot check", f"{len(unknown)} files cannot be decided from stored digests"
+        are = "file cannot" if len(unknown) == 1 else "files cannot"
+        return "cannot check", f"{len(unknown)} {are} be decided from stored digests"
     return "verified", None
 
 
 def _unsupported(claim: Claim) -> str | None:
     if claim.method not in {"files", "shards"}:
-        return f"its method is {claim.method!r}, known are files and shards"
+        return f"its method is {claim.method[:40]!r}, known are files and shards"
     if claim.hash_type != "sha256":
-        return f"it signs {claim.hash_type} digests, the store has sha256"
+        return f"it signs {claim.hash_type[:40]} digests, the store has sha256"
     return None
-
-
-def _whole_files(
-    claim: Claim, files: Mapping[str, tuple[int, str | None]]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Signed whole-file digests, and the files that only shards are signed of."""
-    if claim.method == "files":
-        return {each.name: each.digest for each in claim.resources}, {}
-    shards: dict[str, list[tuple[int, int, str]]] = {}
-    for each in claim.resources:
-        # A colon may be part of the name: the last two fields are the range.
-        found = _SHARD.match(each.name)
-        if found is None:
-            raise MalformedError(f"a shard's name has no range: {each.name[:100]!r}")
-        name = normal_name(found[1])
-        shards.setdefault(name, []).append((int(found[2]), int(found[3]), each.digest))
-    signed: dict[str, str] = {}
-    unknown: dict[str, str] = {}
-    for name, parts in shards.items():
-        size = files.get(name, (None, None))[0]
-        if len(parts) == 1 and parts[0][:2] == (0, size):
-            signed[name] = parts[0][2]
-        elif len(parts) == 1 and size is not None and parts[0][0] == 0:
-            signed[name] = f"size {parts[0][1]}"  # another length: whatever the digest, changed
-        else:
-            unknown[name] = f"signed in {len(parts)} shards, whose digests the store does not have"
-    # Empty files have no shard at all (the reference implementation omits them).
-    for path, (size, _) in files.items():
-        if size == 0 and path not in signed:
-            unknown.setdefault(path, "empty files are not covered by a signature of shards")
-    return signed, unknown
 
 
 def normal_name(name: str) -> str:
@@ -287,13 +308,27 @@ def _below_any(path: str, roots: Iterable[str]) -> bool:
     return any(path == root or path.startswith(root + "/") for root in roots)
 
 
-def _resource(item: dict[str, Any]) -> Resource:
-    algorithm = _text(item["algorithm"])
-    digest = _text(item["digest"]).lower()
-    if algorithm == "sha256" or algorithm.startswith("sha256-sharded-"):
-        check_value("sha256", digest)
+def _resource(item: dict[str, Any], method: str, hash_type: str) -> Resource:
+    algorithm, digest = _text(item["algorithm"]), _text(item["digest"]).lower()
+    if algorithm != hash_type and not algorithm.startswith(f"{hash_type}-sharded-"):
+        raise MalformedError(
+            f"the model signature has a {algorithm[:40]} digest among those of {hash_type[:40]}"
+        )
+    check_value(hash_type, digest)
     name = _text(item["name"])
-    return Resource(name if _SHARD.match(name) else normal_name(name), algorithm, digest)
+    if method != "shards":
+        return Resource(normal_name(name), digest)
+    # A colon may be part of the name: the last two fields are the range.
+    found = _SHARD.match(name)
+    if found is None:
+        raise MalformedError(f"a shard's name has no range: {name[:100]!r}")
+    return Resource(normal_name(found[1]), digest, int(found[2]), int(found[3]))
+
+
+def _ignored(paths: Any) -> tuple[str, ...]:
+    if not isinstance(paths, list):
+        raise TypeError("not a list")
+    return tuple(normal_name(_text(path)) for path in paths)
 
 
 def _text(value: Any) -> str:

@@ -35,6 +35,10 @@ MAX_BUNDLE: Final = 1024 * 1024
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
 
 
+class OtherTrustError(MalformedError):
+    """A bundle that is verified by other means than a plain key. Nothing is wrong with it."""
+
+
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
     """A bundle taken apart. Nothing in it is verified yet.
 
@@ -193,12 +197,12 @@ def _envelope(parts: Opened) -> DsseEnvelope:
 
 def _hint(material: dict[str, Any]) -> str:
     if "certificate" in material or "x509CertificateChain" in material:
-        raise MalformedError(
+        raise OtherTrustError(
             "the bundle is signed by a certificate, not by a plain key",
             hint="verify it with sigstore or cosign",
         )
     if material.get("tlogEntries") or material.get("timestampVerificationData"):
-        raise MalformedError(
+        raise OtherTrustError(
             "the bundle carries entries of a transparency log or time stamps",
             why="they cannot be checked offline with a plain key",
             hint="verify it with sigstore or cosign",

@@ -46,15 +46,15 @@ class Document:
         self.file.close()
 
 
-def fetch(where: str, connection: Connection, *, limit: int) -> Document:
-    """Open a document by path or ``s3://`` URL and hash it.
+def fetch(where: str, connection: Connection | None, *, limit: int) -> Document:
+    """Open a document by path or ``s3://`` URL (if there is a connection) and hash it.
 
     Raises:
         UsageError: No such file, or larger than ``limit`` bytes.
         ManifestdError: As S3 says.
     """
     match = _URL.match(where)
-    if match:
+    if match and connection is not None:
         file = _download(match[1], match[2], connection, limit)
     else:
         try:

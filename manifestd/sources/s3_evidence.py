@@ -41,7 +41,8 @@ _STRONG: Final = frozenset({"SHA256", "SHA512"})
 _SAMPLE: Final = 4
 """HEADs made to learn whether a server has checksums that its listings do not mention."""
 
-_UNENCRYPTED: Final = {"SSE-S3": "AES256", "NOT-SSE": None}
+UNENCRYPTED: Final = {"SSE-S3": "AES256", "NOT-SSE": None}
+"""An inventory's words for objects whose entity tag may be an MD5 -> the header's."""
 
 
 class Ladder:
@@ -163,8 +164,8 @@ class Ladder:
 
     def _entry(self, item: Listed, found: _Found) -> Entry:
         if found.problem is None:
-            if item.encryption in _UNENCRYPTED:
-                self._etag(item, _UNENCRYPTED[item.encryption], found)
+            if item.encryption in UNENCRYPTED:
+                self._etag(item, UNENCRYPTED[item.encryption], found)
             self._reports.attach(item, found.digests, found.hints)
         return Entry(
             path=item.key[len(self._prefix) :],

@@ -29,7 +29,7 @@ class Inventory:
 
     Args:
         where: Path or URL of ``manifest.json``.
-        connection: Where URLs are fetched.
+        connection: Where URLs are fetched; None: only files are read.
 
     Raises:
         UsageError: Not an inventory in CSV, or without the columns that are needed.
@@ -39,7 +39,7 @@ class Inventory:
         digest: ``sha256:`` of the manifest.
     """
 
-    def __init__(self, where: str, connection: Connection) -> None:
+    def __init__(self, where: str, connection: Connection | None) -> None:
         self._where = where
         self._connection = connection
         document = fetch(where, connection, limit=MAX_DOCUMENT)

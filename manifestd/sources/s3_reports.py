@@ -68,6 +68,7 @@ class Reports:
 
     Attributes:
         origins: The files that were read.
+        keys: Every key below the prefix that a row gives a checksum of.
     """
 
     def __init__(self, bucket: str, prefix: str) -> None:
@@ -75,9 +76,10 @@ class Reports:
         self._prefix = prefix
         self._rows: dict[str, list[Row]] = {}
         self.origins: list[Origin] = []
+        self.keys: set[str] = set()
         self._refused: deque[Problem] = deque()
 
-    def load(self, where: str, connection: Connection) -> None:
+    def load(self, where: str, connection: Connection | None) -> None:
         """Read a report's ``manifest.json`` with all files it names, or one CSV file.
 
         Raises:
@@ -141,6 +143,7 @@ class Reports:
             return
         if row is None:
             return
+        self.keys.add(key)
         for name in {key, raw_key}:
             self._rows.setdefault(name, []).append(row)
 
@@ -172,6 +175,23 @@ class Reports:
         for algorithm, row in accepted.items():
             digests[algorithm] = row.value
             hints["report"] = {"job": row.origin.job, "digest": row.origin.digest}
+
+    def agreed(self, key: str) -> tuple[dict[str, str], dict[str, str], dict[str, Any]]:
+        """What rows alone say of an object that nothing lists: digests, identity, hints.
+
+        Rows that speak of two states of it, or contradict each other, give nothing.
+        """
+        rows = self._rows.get(key, [])
+        digests = {row.algorithm: row.value for row in rows}
+        if len({(row.version, row.etag) for row in rows}) != 1 or any(
+            digests[row.algorithm] != row.value for row in rows
+        ):
+            self._refuse(key, "its rows are of several versions, or give different checksums")
+            return {}, {}, {}
+        last = rows[-1]
+        known = {"etag": last.etag, "versionId": last.version}
+        hints = {"report": {"job": last.origin.job, "digest": last.origin.digest}}
+        return digests, {name: value for name, value in known.items() if value}, hints
 
     def refused(self) -> Iterator[Problem]:
         """Take out the notes about rows and files that were refused so far."""

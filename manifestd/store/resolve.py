@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _AT: Final = re.compile(r"(?s)(.+)@\{([^{}]*)\}\Z")
 _PREFIX: Final = re.compile(r"(sha256:)?([0-9a-f]{8,64})\Z")
 _SHOWN: Final = 10
+_IMPORTED: Final = "import://"
+"""Not a place that could be read: the documents that `import` made records of."""
 
 
 def resolve(snapshots: Snapshots, text: str) -> Digest:
@@ -109,6 +111,8 @@ def _by_name(snapshots: Snapshots, text: str, until: dict[str, Any]) -> list[Row
 
 
 def _by_place(snapshots: Snapshots, text: str, until: dict[str, Any]) -> list[Row]:
+    if text.startswith(_IMPORTED):
+        return snapshots.select({"source = ?": text} | until, limit=1)
     reference = _reference(text)
     if reference is None:
         return []
@@ -121,6 +125,8 @@ def _by_place(snapshots: Snapshots, text: str, until: dict[str, Any]) -> list[Ro
 
 def _reference(text: str) -> Reference | None:
     """The place that ``text`` names: by its scheme, by looking like a path, or by existing."""
+    if text.startswith(_IMPORTED):
+        return None
     if "://" in text:
         return parse_reference(text)
     looks = text.startswith(("/", "./", "../")) or text in {".", ".."}

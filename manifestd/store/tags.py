@@ -44,10 +44,16 @@ class Tags:
         self._blobs = blobs
         self._log = log
 
-    def move(self, bundle: bytes, at: datetime) -> LogEntry:
+    def move(self, bundle: bytes, at: datetime, *, adopt: bool = False) -> LogEntry:
         """Store and log a signed move, if the tag still names what the move says it does.
 
         Of two processes that move one tag at the same time the first wins.
+
+        Args:
+            bundle: The signed move.
+            at: When it is logged.
+            adopt: Take it as the first move of a tag that has no history here, although it
+                had one elsewhere. Only for a store that is thrown away: `store check` finds it.
 
         Raises:
             UndecidedError: The tag was moved meanwhile; nothing is changed.
@@ -58,7 +64,7 @@ class Tags:
         with self._database.transaction():
             last = self.last_move(claim.tag)
             names = None if last is None else last.claim.to
-            if names != claim.from_:
+            if names != claim.from_ and not (adopt and last is None):
                 raise _moved(claim.tag, last)
             document = Digest("sha256:" + canonical.sha256_hex(bundle))
             if next(self._log.entries(document=document, limit=1), None) is not None:

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import msgspec
 
 from manifestd import canonical
-from manifestd.errors import NotVerifiedError, UsageError
+from manifestd.errors import NotVerifiedError, UntrustedError, UsageError
 from manifestd.model import media_types
 from manifestd.model.snapshot import Snapshot
-from manifestd.rules.oms import PREDICATE, Answer, Outcome, judge, read_claim, statement
+from manifestd.rules.globs import matches_any
+from manifestd.rules.oms import (
+    OLD_PREDICATE,
+    PREDICATE,
+    Answer,
+    Outcome,
+    judge,
+    old_version,
+    read_claim,
+    statement,
+)
 from manifestd.signing.base import Signer
-from manifestd.signing.dsse import open_bundle, sign_statement, verify_bundle
+from manifestd.signing.dsse import OtherTrustError, open_bundle, sign_statement, verify_bundle
 from manifestd.signing.public import PublicKey, read_public_key
 from manifestd.store import Store
 
 MAX_SIGNATURE: Final = 64 * 1024 * 1024
 """Bytes; about 250,000 files."""
 _LOOKED_AT: Final = 1024 * 1024
+_SHOWN: Final = 20
 
 EXIT_CODES: Final[dict[Answer, int]] = {
     "verified": 0,
@@ -44,29 +56,64 @@ class OmsResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 def verify_signature(store: Store, reference: str, signature: bytes, key: PublicKey) -> OmsResult:
     """Check a publisher's signature against a stored snapshot, the model's bytes absent.
 
-    Steps as in docs/howto/oms.md: the signature over the payload first, with the
-    given key; only then is the payload parsed.
+    The signature over the payload comes first, with the given key; only then is the payload
+    parsed (docs/howto/oms.md has the steps).
+
+    Raises:
+        UsageError, UndecidedError: The reference names no snapshot, or several.
     """
     digest = store.snapshots.resolve(reference)
     record = store.snapshots.load(digest)
-    model: str | None = None
+    model, verified = None, False
     try:
-        verified = verify_bundle(signature, [key], own=False, max_size=MAX_SIGNATURE)
-        claim = read_claim(verified.payload)
-        model = claim.model
-        outcome = judge(claim, *_files(store, record, signature))
+        payload = verify_bundle(signature, [key], own=False, max_size=MAX_SIGNATURE).payload
+        claim = read_claim(payload)
+        model, verified = claim.model, True
+        files, own_path = _files(store, record, signature)
+        outcome = judge(claim, files, own_path, _left_out(record))
+    except OtherTrustError as error:
+        outcome = Outcome(answer="cannot check", why=_told(error))
+    except UntrustedError as error:
+        given = f"not by the one given, {key.key_id[:12]}"
+        outcome = Outcome(answer="bad signature", why=f"{error.what.split(',')[0]}, {given}")
     except NotVerifiedError as error:
-        why = f"{error.what}: {error.why}" if error.why else error.what
-        outcome = Outcome(answer="bad signature", why=why)
+        outcome = _refused(signature, error)
     return OmsResult(
         snapshot=digest,
         manifest=record.manifest,
         source=record.source,
         model=model,
-        key=key.key_id if outcome.answer != "bad signature" else None,
+        key=key.key_id if verified else None,
         answer=outcome.answer,
         outcome=outcome,
     )
+
+
+def _refused(signature: bytes, error: NotVerifiedError) -> Outcome:
+    """A signature that is wrong; or one of version 0.2, which no DSSE verifier could accept."""
+    try:
+        old = _predicate_of(open_bundle(signature, max_size=MAX_SIGNATURE).payload) == OLD_PREDICATE
+    except NotVerifiedError:
+        old = False
+    if old:
+        return Outcome(answer="cannot check", why=_told(old_version()))
+    return Outcome(answer="bad signature", why=_told(error))
+
+
+def _told(error: NotVerifiedError) -> str:
+    return f"{error.what}: {error.why}" if error.why else error.what
+
+
+def _left_out(record: Snapshot) -> Callable[[str], str | None]:
+    """Why the snapshot may lack a file that the model has."""
+    problems = {item.path: item.what for item in record.problems if item.severity == "error"}
+
+    def reason(path: str) -> str | None:
+        if matches_any(path, record.selection.ignore):
+            return "left out of the snapshot by --ignore"
+        return problems.get(path) or problems.get(None)
+
+    return reason
 
 
 def _files(
@@ -78,7 +125,7 @@ def _files(
     own_path: str | None = None
     for path, size, sha256 in store.trees.content(record.content):
         files[path] = (size, sha256)
-        if sha256 == own:
+        if sha256 == own and own_path is None:
             own_path = path
     return files, own_path
 
@@ -117,29 +164,40 @@ def sign_as_oms(store: Store, reference: str, signer: Signer, ignore: tuple[str,
 
 
 def carried_signatures(store: Store, record: Snapshot) -> list[str]:
-    """What a snapshot says of the model signatures it contains: one line each, nothing verified."""
-    lines = []
+    """What a snapshot says of the signatures it contains: one line each, nothing verified."""
+    lines: list[str] = []
+    more = 0
     for path, size, sha256 in store.trees.content(record.content):
         if not path.endswith(".sig") or sha256 is None or size > _LOOKED_AT:
             continue
-        if store.blobs.has("sha256:" + sha256):
-            lines.append(f"{path}: {_description(store.blobs.get('sha256:' + sha256))}")
-    return lines
+        if not store.blobs.has("sha256:" + sha256):
+            continue
+        if len(lines) < _SHOWN:
+            lines.append(_description(path, store.blobs.get("sha256:" + sha256)))
+        else:
+            more += 1
+    return [*lines, f"and {more} more files called *.sig"] if more else lines
 
 
-def _description(data: bytes) -> str:
+def _description(path: str, data: bytes) -> str:
+    check = "not verified here; check it with `manifestd oms verify`"
     try:
         parts = open_bundle(data)
-        document: Any = canonical.decode_foreign(parts.payload, name="payload")
-        kind = document.get("predicateType") if isinstance(document, dict) else None
+        kind = _predicate_of(parts.payload)
+    except OtherTrustError as error:
+        return f"a signature: {path}, {error.what}"
     except NotVerifiedError as error:
-        return f"not a signature that can be checked here ({error.what})"
-    if kind != PREDICATE:
-        return "a signed statement, but not an OpenSSF model signature"
-    return (
-        f"an OpenSSF model signature by the key {parts.claimed_key()[:12]}, not verified; "
-        "check it with `manifestd oms verify`"
-    )
+        return f"{path}, which is no signature that can be checked here: {error.what}"
+    if kind == PREDICATE:
+        return f"an OpenSSF model signature: {path}, by the key {parts.claimed_key()[:12]}, {check}"
+    if kind == OLD_PREDICATE:
+        return f"an OpenSSF model signature of version 0.2, which is not read: {path}"
+    return f"{path}, a signed statement that is no OpenSSF model signature"
+
+
+def _predicate_of(payload: bytes) -> Any:
+    document = canonical.decode_foreign(payload, name="payload", max_size=MAX_SIGNATURE)
+    return document.get("predicateType") if isinstance(document, dict) else None
 
 
 def read_key(pem: bytes) -> PublicKey:

@@ -58,6 +58,27 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     facts: int = 0
 
 
+class ProofCheck(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What the proof in a bundle is worth, that a log holds the snapshot.
+
+    Attributes:
+        state: ``verified``; ``untrusted``: no trusted key signed its checkpoint; ``invalid``:
+            it is wrong, or about something else.
+        origin: The log.
+        signed_by: Who signed the checkpoint.
+        entry: The snapshot's place in the log.
+        at: When it was logged, by the clock of that machine.
+        why: The reason, when not verified.
+    """
+
+    state: Literal["verified", "untrusted", "invalid"]
+    origin: str | None = None
+    signed_by: list[str] = []
+    entry: int | None = None
+    at: str | None = None
+    why: str | None = None
+
+
 class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What ``verify`` found out about one reference.
 
@@ -72,6 +93,7 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         checked: How much was read.
         flaws: What is wrong, at most :data:`MAX_FLAWS`.
         more_flaws: Those not listed.
+        proof: Of the log the snapshot comes from, where it lies in a bundle that has one.
         exit_code: 0, 4 (does not verify) or 3 (could not be decided).
     """
 
@@ -91,6 +113,7 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     checked: Checked = Checked()
     flaws: list[Flaw] = []
     more_flaws: int = 0
+    proof: ProofCheck | None = None
 
 
 class VerifyReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
