@@ -190,21 +190,9 @@ def _answered(error: boto.ClientError, place: str, bucket: str, key: str | None)
         return _elsewhere(error, bucket, facts)
     if code == "InvalidObjectState":
         return _archived(body, place, facts)
-    if code.startswith("KMS.") or (code in _DENIED and "kms:" in message.lower()):
-        facts["reason"] = "kms-denied"
-        return AccessDeniedError(
-            f"{place}: the encryption key may not be used",
-            why=message or None,
-            hint="ask for kms:Decrypt on the bucket's key; checksums may be had without it",
-            facts=facts,
-        )
-    if code in {"InvalidRequest", "400"} and key is not None and _customer_key(code, message):
-        facts["reason"] = "ssec-no-key"
-        return AccessDeniedError(
-            f"{place}: encrypted with a key that only its owner has (SSE-C)",
-            hint="copy it to an object with SSE-S3 or SSE-KMS, or exclude it with --ignore",
-            facts=facts,
-        )
+    locked = _encrypted(code, message, place, facts, of_object=key is not None)
+    if locked is not None:
+        return locked
     if code in _DENIED or status in {401, 403}:
         return AccessDeniedError(
             f"{place}: access denied",
@@ -218,6 +206,28 @@ def _answered(error: boto.ClientError, place: str, bucket: str, key: str | None)
     return UnreadableError(
         f"{place}: S3 refused with {code or status}", why=message or None, facts=facts
     )
+
+
+def _encrypted(
+    code: str, message: str, place: str, facts: dict[str, Any], *, of_object: bool
+) -> ManifestdError | None:
+    """Access that fails for want of an encryption key, not of a permission to read."""
+    if code.startswith("KMS.") or (code in _DENIED and "kms:" in message.lower()):
+        facts["reason"] = "kms-denied"
+        return AccessDeniedError(
+            f"{place}: the encryption key may not be used",
+            why=message or None,
+            hint="ask for kms:Decrypt on the bucket's key; checksums may be had without it",
+            facts=facts,
+        )
+    if of_object and code in {"InvalidRequest", "400"} and _customer_key(code, message):
+        facts["reason"] = "ssec-no-key"
+        return AccessDeniedError(
+            f"{place}: encrypted with a key that only its owner has (SSE-C)",
+            hint="copy it to an object with SSE-S3 or SSE-KMS, or exclude it with --ignore",
+            facts=facts,
+        )
+    return None
 
 
 def _changed(code: str, place: str, facts: dict[str, Any]) -> ManifestdError:
