@@ -6,6 +6,7 @@ algorithm follows from the key, never from the thing that is verified.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -58,6 +59,7 @@ class PublicKey(msgspec.Struct, frozen=True, kw_only=True):
         return True
 
 
+@lru_cache(maxsize=64)
 def read_public_key(pem: bytes) -> PublicKey:
     """Read a public key in any PEM spelling; the result has the one normal spelling.
 
@@ -115,6 +117,7 @@ def _curve(name: str) -> tuple[Algorithm, hashes.HashAlgorithm]:
     return found
 
 
+@lru_cache(maxsize=64)
 def _crypto_key(pem: bytes) -> CryptoKey:
     if len(pem) > MAX_PEM:
         raise MalformedError(f"too large for a key: {len(pem)} bytes")

@@ -126,6 +126,7 @@ def open_store(
     seconds: float = 10.0,
     turn: contextlib.AbstractContextManager[object] | None = None,
     durable: bool = True,
+    cache: int | None = None,
 ) -> Store:
     """Open a store.
 
@@ -136,6 +137,7 @@ def open_store(
         turn: A lock that stores of one process share when several threads write.
         durable: Transactions wait for the disk. Without, a power cut may lose the last of
             them, whole; never use it for what others were told is stored.
+        cache: KiB of pages to keep in memory; None: 32 MiB, which is much for many threads.
 
     Raises:
         NotStoredError: There is none (reading only).
@@ -147,6 +149,8 @@ def open_store(
     """
     database = connect(path, write=write, seconds=seconds)
     database.durable = durable
+    if cache is not None:
+        database.run(f"PRAGMA cache_size=-{int(cache)}")
     if turn is not None:
         database.turn = turn
     return Store(database)

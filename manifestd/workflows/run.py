@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -39,6 +40,9 @@ WORKERS: Final = 16
 
 JOBS: Final = 16
 """Files read at once over all models, unless it is said otherwise."""
+
+_CACHE: Final = 2048
+"""KiB of the store's pages that each thread keeps."""
 
 _PATIENCE: Final = 5.0
 """Seconds that models get to put down what they have when the run is interrupted."""
@@ -94,8 +98,11 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 class OpenStore(Protocol):
     """Opens the store for writing."""
 
-    def __call__(self, *, turn: AbstractContextManager[object], durable: bool) -> Store:
-        """With the lock that its transactions take; ``durable`` ones wait for the disk."""
+    def __call__(self, *, turn: AbstractContextManager[object], durable: bool, cache: int) -> Store:
+        """With the lock that its transactions take, and so many KiB of pages in memory.
+
+        ``durable`` transactions wait for the disk.
+        """
 
 
 def run_models(
@@ -120,7 +127,8 @@ def run_models(
     started, begun = clock().astimezone(UTC), time.monotonic()
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{request.token}"
     turn, stop = threading.Lock(), threading.Event()
-    with closing(Shared()) as shared, closing(open_store(turn=turn, durable=True)) as store:
+    keeper = open_store(turn=turn, durable=True, cache=_CACHE)
+    with closing(Shared()) as shared, closing(keeper) as store:
         number = store.runs.start(run_id, time_text(started))
         watcher.started(run_id, len(request.models))
         judging = Judging(
@@ -142,7 +150,8 @@ def run_models(
             own_outputs=request.own_outputs,
         )
         # Snapshots do not wait for the disk one by one: the end of the run does, for all.
-        team = _Team(request.models, judging, lambda: open_store(turn=turn, durable=False), stop)
+        open_quick = partial(open_store, turn=turn, durable=False, cache=_CACHE)
+        team = _Team(request.models, judging, open_quick, stop)
         found: dict[int, RunModel] = {}
         interrupted = False
         try:
