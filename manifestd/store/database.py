@@ -28,6 +28,8 @@ APPLICATION_ID: Final = 0x6D_66_73_74
 """``mfst``, in the file's header: tells a manifestd store from other SQLite files."""
 VERSION: Final = 5
 """The schema's version, kept as ``user_version``: the number of migrations."""
+OLDEST: Final = 2
+"""The oldest version that is read as it is: only whole tables came later."""
 PAGE_SIZE: Final = 16_384
 """Leaves are about 3 KB; 16 KiB pages keep them off overflow pages (16 % smaller, 1.7x faster)."""
 
@@ -220,7 +222,9 @@ def connect(path: Path, *, write: bool, seconds: float = _SECONDS) -> Database:
         if write:
             _prepare(database)
         else:
-            _check_header(database)
+            _check_header(database, OLDEST)
+            if header(database)[1] < VERSION:
+                _stand_in(database)
     except BaseException:
         database.close()
         raise
@@ -284,7 +288,7 @@ def _open(path: Path, target: str, seconds: float, *, first: tuple[str, ...] = (
     return database
 
 
-def _check_header(database: Database) -> None:
+def _check_header(database: Database, oldest: int = VERSION) -> None:
     ours, version = header(database)
     if not ours:
         raise MalformedError(f"not a manifestd store: {database.path}")
@@ -294,11 +298,28 @@ def _check_header(database: Database) -> None:
             why=f"its version is {version}, this manifestd knows {VERSION}",
             hint="use a newer manifestd",
         )
-    if version < VERSION:
+    if version < oldest:
         raise MalformedError(
             f"the store is of an older manifestd: {database.path}",
             hint="run `manifestd store rebuild` once",
         )
+
+
+def _stand_in(database: Database) -> None:
+    """Let a reader see the tables an older store lacks as empty ones, in this connection only."""
+    found = database.all("SELECT name FROM main.sqlite_master WHERE type = 'table'")
+    present = {name for (name,) in found}
+    database.run("PRAGMA query_only=OFF")  # the file itself is opened for reading
+    for statement in _script():
+        begin, _, rest = statement.strip().partition('"')
+        if begin == "CREATE TABLE " and rest.partition('"')[0] not in present:
+            database.run(f'CREATE TEMP TABLE "{rest}')
+    database.run("PRAGMA query_only=ON")
+
+
+def _script() -> list[str]:
+    """What makes the schema, statement by statement."""
+    return Path(__file__).with_name("fresh.sql").read_text().split(";\n")
 
 
 def header(database: Database) -> tuple[bool, int]:
@@ -336,11 +357,10 @@ def _create(database: Database) -> None:
     The script is what all migrations together make (a test compares): running it
     costs a millisecond, importing sqlite_utils for the migrations a tenth of a second.
     """
-    script = Path(__file__).with_name("fresh.sql").read_text()
     with database.transaction():
         if header(database)[0]:
             return
-        for statement in script.split(";\n"):
+        for statement in _script():
             database.run(statement)
         database.run(f"PRAGMA application_id={APPLICATION_ID}")
         database.run(f"PRAGMA user_version={VERSION}")

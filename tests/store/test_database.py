@@ -21,7 +21,8 @@ from manifestd.errors import (
     UndecidedError,
 )
 from manifestd.store import open_store
-from manifestd.store.database import APPLICATION_ID, PAGE_SIZE, VERSION
+from manifestd.store.check import check_store
+from manifestd.store.database import APPLICATION_ID, OLDEST, PAGE_SIZE, VERSION
 from manifestd.store.filesystem import filesystem_of, refuse_network
 from tests.store.making import add_snapshot, listed, small_store
 
@@ -30,6 +31,31 @@ def test_the_version_counts_the_migrations() -> None:
     from manifestd.store.schema import migrations
 
     assert len(migrations._migrations) == VERSION
+
+
+def test_an_older_store_is_read_without_what_came_later(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    digests = small_store(path)
+    tables = ("run_model", "run", "notified")
+    connection = sqlite3.connect(path, isolation_level=None)
+    for table in tables:
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute("DELETE FROM _sqlite_migrations WHERE name >= 'm0003'")
+    connection.execute("DROP INDEX idx_log_kind_id")
+    connection.execute(f"PRAGMA user_version={OLDEST}")
+    connection.close()
+    before = path.read_bytes()
+    with open_store(path) as store:
+        assert {row.digest for row in store.snapshots.list()} == set(digests)
+        assert list(store.runs.list()) == []
+    assert check_store(path) == []
+    assert path.read_bytes() == before, "a reader changes nothing"
+    with open_store(path, write=True) as store:
+        assert {row.digest for row in store.snapshots.list()} == set(digests)
+    connection = sqlite3.connect(path)
+    found = connection.execute("SELECT name FROM sqlite_master").fetchall()
+    assert {(table,) for table in tables} <= set(found)
+    connection.close()
 
 
 def test_a_new_store_is_marked_as_ours(tmp_path: Path) -> None:
