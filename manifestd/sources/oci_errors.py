@@ -25,6 +25,10 @@ _MAX_WAIT: Final = 86_400.0
 _MAX_ERROR: Final = 16 * 1024
 
 
+class NoConnectionError(TransientError):
+    """No connection came about at all: not worth as many tries as a busy registry."""
+
+
 class Refused(Protocol):
     """What is looked at of an answer."""
 

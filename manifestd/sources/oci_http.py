@@ -19,7 +19,14 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, LocationValueError, SSLError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationValueError,
+    NewConnectionError,
+    ProxyError,
+    SSLError,
+)
 from urllib3.util import Timeout
 
 from manifestd._version import __version__
@@ -29,7 +36,7 @@ from manifestd.redact import redact
 from manifestd.sources.base import Shared, SourceSettings
 from manifestd.sources.oci_auth import Challenge, challenge_in, token_from, token_request
 from manifestd.sources.oci_credentials import DOCKER_HUB, Credentials, credentials_for
-from manifestd.sources.oci_errors import TRANSIENT, refusal, wait_asked
+from manifestd.sources.oci_errors import TRANSIENT, NoConnectionError, refusal, wait_asked
 
 T = TypeVar("T")
 Answer = urllib3.BaseHTTPResponse
@@ -38,6 +45,7 @@ MAX_DOCUMENT: Final = 8 * 1024 * 1024
 """Bytes of a manifest or another document; registries take 4 MiB."""
 MAX_TOKEN: Final = 256 * 1024
 
+_CONNECT_TRIES: Final = 3
 _FIRST_DELAY: Final = 0.5
 _LONGEST_DELAY: Final = 8.0
 _MAX_HOPS: Final = 6
@@ -110,7 +118,11 @@ class Registry:
             except TransientError as error:
                 tries += 1
                 wait = max(delay, error.retry_after or 0.0)
-                if max(slept, self._clock() - started) + wait > self._settings.retry_budget:
+                hopeless = isinstance(error, NoConnectionError) and tries >= _CONNECT_TRIES
+                if (
+                    hopeless
+                    or max(slept, self._clock() - started) + wait > self._settings.retry_budget
+                ):
                     kind = RateLimitedError if error.throttled else UnreachableError
                     raise kind(
                         error.what, why=error.why, hint=error.hint,
@@ -153,14 +165,18 @@ class Registry:
             location = answer.headers.get("Location", "")
             if answer.status == 401 and self._is_own(url) and not logged_in:
                 challenge = challenge_in(answer.headers.getlist("WWW-Authenticate"))
-                if challenge is None or not self._log_in(challenge):
-                    return answer
-                answer.close()
+                try:
+                    if challenge is None or not self._log_in(challenge):
+                        return answer
+                except BaseException:
+                    answer.close()
+                    raise
+                _let_go(answer)
                 logged_in = True
                 if hasattr(body, "seek"):
                     body.seek(0)
             elif answer.status in _MOVED and method in {"GET", "HEAD"} and location:
-                answer.close()
+                _let_go(answer)
                 url = self._next(url, location)
             else:
                 return answer
@@ -194,7 +210,10 @@ class Registry:
             return UnreachableError(f"{self.host} cannot be trusted (TLS)", why=why, hint=hint)
         if isinstance(error, LocationValueError):
             return UnreachableError(f"{self.host} names an impossible address", why=why)
-        return TransientError(f"no connection to {self.host}, or a broken one", why=why)
+        if isinstance(error, NewConnectionError | ConnectTimeoutError | ProxyError):
+            hint = "check the name, the network and the proxy settings"
+            return NoConnectionError(f"no connection to {self.host}", why=why, hint=hint)
+        return TransientError(f"the connection to {self.host} broke", why=why)
 
     def subject(self, url: str) -> str:
         """What a URL of the repository is, for messages."""
@@ -324,6 +343,14 @@ class _Pool:
     def close(self) -> None:
         for manager in self._managers.values():
             manager.clear()
+
+
+def _let_go(answer: Answer) -> None:
+    """Be done with an answer whose body nobody reads; a short one keeps its connection."""
+    length = answer.headers.get("Content-Length", "")
+    if length.isdigit() and len(length) < 6:
+        answer.drain_conn()
+    answer.close()
 
 
 @functools.cache

@@ -109,7 +109,10 @@ class Tar:
 
     def _header(self) -> bytes | None:
         block = self._some(BLOCK)
-        if not block or not block.strip(b"\0"):
+        if not block:
+            # Decompressors may take a stream that was cut for one that ends.
+            raise MalformedError("the archive has no end: it was cut, or is no tar archive")
+        if not block.strip(b"\0"):
             return None
         if len(block) < BLOCK:
             raise MalformedError("the archive ends inside a header")
