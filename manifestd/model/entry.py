@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -11,6 +11,10 @@ from manifestd.model.evidence import Grade
 Role = Literal[
     "weights", "config", "tokenizer", "template", "code", "card", "license", "data", "other"
 ]
+
+
+UNKNOWN_SIZE: Final = "unknown"
+"""Hint ``size`` of a file whose recorded size, 0, is none (format v1, section 4.1)."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -157,6 +161,11 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
         if self.sha256 is None:
             return dict(self.seen.digests)
         return {**self.seen.digests, "sha256": self.sha256}
+
+    @property
+    def sized(self) -> bool:
+        """Whether the size is known; lists of digests say none, and 0 is recorded for it."""
+        return self.seen.hints.get("size") != UNKNOWN_SIZE
 
     def grade(self) -> Grade:
         """Grade of the sha256; ``none`` when it is unknown."""

@@ -93,7 +93,7 @@ def judge(
     about_left, about_right = _telling(about_left), _telling(about_right)
     codes = {about.problem.code for about in (about_left, about_right) if about.problem}
     # What was imported from a list of digests has no size, and says so.
-    unsized = [name for name, file in (("left", left), ("right", right)) if _is_unsized(file)]
+    unsized = [name for name, file in (("left", left), ("right", right)) if not file.sized]
     decision = _decide(
         left, right, common, min_evidence, sizes_count=not (codes & NOT_CONTENT or unsized)
     )
@@ -187,10 +187,6 @@ def _of_sizes(left: File, right: File, common: list[Common], unequal: Common | N
         reason += f"; {_names(common)} agree nevertheless, so one side's listing is wrong"
     basis = Basis(algorithm="size", left=side_of(left).evidence, right=side_of(right).evidence)
     return _Decision("different", basis, reason)
-
-
-def _is_unsized(file: File) -> bool:
-    return file.seen.hints.get("size") == "unknown"
 
 
 def _known(file: File) -> dict[str, str]:

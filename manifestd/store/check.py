@@ -248,7 +248,7 @@ class _Walk:
         self._has = has
         self._content = ContentBuilder(_nowhere)
         self._observation = ObservationBuilder(_nowhere)
-        self.files = self.bytes = self.known = 0
+        self.files = self.bytes = self.known = 0  # known: sha256 and size
         self.grades = dict.fromkeys(("measured", "reused", "stored", "declared", "none"), 0)
         self.missing: list[str] = []
 
@@ -262,7 +262,7 @@ class _Walk:
             self._observation.add(file.path, file.seen)
             self._look(file)
             if file.sha256 is not None:
-                self.known += 1
+                self.known += file.sized
                 yield Item(file.path, file.size, file.sha256)
 
     def is_built_as(self, record: Snapshot) -> bool:

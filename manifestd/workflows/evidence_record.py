@@ -1,8 +1,8 @@
 """What somebody else wrote down about files, kept as a snapshot record that names its origin.
 
 Lists of digests say nothing about sizes, and content identity needs them. Where the store holds
-a file with the very sha256, its size is known; else the file is recorded without one, its
-digest stands among the observed ones, and the record has no manifest (format v1, section 4).
+a file with the very sha256, its size is known; else the file is recorded without one, and the
+record has no manifest (format v1, section 4.1).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from manifestd import canonical
 from manifestd.errors import EmptySourceError, MalformedError
 from manifestd.model.digest import Digest, check_value
-from manifestd.model.entry import Observation, Problem
+from manifestd.model.entry import UNKNOWN_SIZE, Observation, Problem
 from manifestd.model.evidence import Grade
 from manifestd.model.importing import ImportKind
 from manifestd.model.logentry import time_text
@@ -27,8 +27,7 @@ from manifestd.model.snapshot import EvidenceCounts, Selection, Snapshot
 from manifestd.signing.base import Signer
 from manifestd.store import Store
 
-SIZE_UNKNOWN: Final = {"size": "unknown"}
-"""Hint of a file whose recorded size, 0, is none."""
+_UNSIZED: Final = {"size": UNKNOWN_SIZE}
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,13 +175,10 @@ def _record(
             check_value(algorithm, value)
         sha256 = file.digests.get("sha256")
         size = sizes.get(sha256 or "") if file.size is None else file.size
-        hints = file.hints if size is not None else {**file.hints, **SIZE_UNKNOWN}
+        hints = file.hints if size is not None else {**file.hints, **_UNSIZED}
         unsized += size is None
-        known = sha256 if size is not None else None
-        content.add(file.path, size or 0, known)
+        content.add(file.path, size or 0, sha256)
         digests = {key: value for key, value in file.digests.items() if key != "sha256"}
-        if sha256 is not None and known is None:
-            digests["sha256"] = sha256
         observation.add(
             file.path,
             Observation(
@@ -190,10 +186,10 @@ def _record(
                 identity=file.identity, hints=hints,
             ),
         )  # fmt: skip
-        grades[file.evidence["sha256"] if known is not None else "none"] += 1
+        grades[file.evidence.get("sha256", "none")] += 1
         total += size or 0
-        if known is not None:
-            items.append(Item(file.path, size or 0, known))
+        if sha256 is not None and size is not None:
+            items.append(Item(file.path, size, sha256))
     whole = len(items) == len(files)
     problems, notes = [], []
     if unsized:

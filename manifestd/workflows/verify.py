@@ -229,6 +229,7 @@ class _Inspection:
         self._bytes = 0
         self._bodies = 0
         self._facts = 0
+        self._unsized = 0
         self._grades: Counter[str] = Counter()
         self.flaws: list[Flaw] = []
         self.more = 0
@@ -255,7 +256,7 @@ class _Inspection:
             # The trees cannot be read to their end: counts and manifest would be wrong too.
             self.add(error)
             return
-        if self._grades["none"]:
+        if self._grades["none"] or self._unsized:
             manifest = None
         self._compare("manifest", self._record.manifest, manifest)
         self._compare("number of files", self._record.files, self._files)
@@ -271,6 +272,7 @@ class _Inspection:
             self._files += 1
             self._bytes += file.size
             self._grades[file.grade()] += 1
+            self._unsized += not file.sized
             self._documents(file)
             if file.sha256 is not None:
                 yield Item(file.path, file.size, file.sha256)

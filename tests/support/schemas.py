@@ -21,6 +21,7 @@ import msgspec
 from manifestd import canonical
 from manifestd.model import media_types
 from manifestd.model.approvals import ApprovalRequest, ApprovalResult, ApprovalStatus
+from manifestd.model.bundlefile import BundleIndex
 from manifestd.model.carrier import Pushed
 from manifestd.model.change import Diff
 from manifestd.model.discovery import Discovery
@@ -41,6 +42,7 @@ from manifestd.model.history import (
     TagList,
     TagResult,
 )
+from manifestd.model.importing import ImportResult
 from manifestd.model.lockfile import LockCheck, LockFile
 from manifestd.model.logentry import LogEntry
 from manifestd.model.manifest import Manifest
@@ -51,6 +53,7 @@ from manifestd.model.run import Run, RunPlan, Status
 from manifestd.model.snapshot import Snapshot, SnapshotResult
 from manifestd.model.statement import Statement
 from manifestd.workflows.against import AgainstReport
+from manifestd.workflows.oms import OmsResult
 from manifestd.workflows.pull import Pulled
 from manifestd.workflows.verify import VerifyReport
 
@@ -63,6 +66,7 @@ SCHEMAS: Final[dict[str, type]] = {
     "observation": Observation,
     "statement": Statement,
     "bundle": Bundle,
+    "bundle-index": BundleIndex,
     "snapshot-result": SnapshotResult,
     "diff": Diff,
     "files": FileList,
@@ -94,6 +98,8 @@ SCHEMAS: Final[dict[str, type]] = {
     "policy-report": PolicyReport,
     "lint": LintReport,
     "discovery": Discovery,
+    "import": ImportResult,
+    "oms": OmsResult,
     "push": Pushed,
     "pull": Pulled,
     "error": Failure,
