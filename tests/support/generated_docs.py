@@ -77,7 +77,10 @@ def _block(name: str, command: click.Command, parent: click.Context | None) -> s
 def index() -> str:
     """The index with its list of all pages as they are now."""
     written, _, _ = INDEX.read_text(encoding="utf-8").partition(_MARK)
-    lines = []
+    links = [
+        f"[{_title(path)}]({path.name})" for path in sorted(DOCS.glob("*.md")) if path != INDEX
+    ]
+    lines = ["\n### Begin, and understand\n\n" + "".join(f"- {link}\n" for link in links)]
     for room, title in _ROOMS.items():
         pages = sorted((DOCS / room).glob("*.md"))
         links = [f"[{_title(path)}]({room}/{path.name})" for path in pages]
