@@ -14,6 +14,7 @@ from manifestd.errors import UsageError
 RepoType = Literal["model", "dataset", "space"]
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?\Z")
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?\Z")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{1,254}\Z")
 
 
@@ -163,17 +164,30 @@ def parse_oci(text: str) -> OciReference:
     """
     body = text.removeprefix("oci://")
     host, slash, rest = body.partition("/")
+    if "@" in host:
+        raise UsageError(
+            "an OCI reference holds no credentials", hint="log in instead: docker login HOST"
+        )
     name, at, digest = rest.partition("@")
     repository, colon, tag = name.rpartition(":")
     if not colon:
         repository, tag = name, ""
-    if not slash or not re.fullmatch(r"[a-z0-9]+([._/-]+[a-z0-9]+)*", repository) or not host:
+    if (
+        not slash
+        or not re.fullmatch(r"[a-z0-9]+([._/-]+[a-z0-9]+)*", repository)
+        or not _is_host(host)
+    ):
         raise UsageError(f"not an OCI reference: {text!r}", hint="write oci://host/repo:tag")
     if tag and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", tag):
         raise UsageError(f"not an OCI tag: {tag!r}")
     if at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         raise UsageError(f"not an OCI digest: {digest!r}")
     return OciReference(host=host, repository=repository, tag=tag or None, digest=digest or None)
+
+
+def _is_host(text: str) -> bool:
+    found = _HOST.match(text)
+    return found is not None and int(found[2] or 0) <= 65535
 
 
 def parse_reference(text: str) -> Reference:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import re
 import ssl
 import threading
 import time
@@ -52,7 +51,6 @@ _MAX_HOPS: Final = 6
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 _PORTS: Final = {"http": 80, "https": 443}
 _HUB_NAMES: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
-_HOST: Final = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?\Z")
 
 
 class Registry:
@@ -79,8 +77,6 @@ class Registry:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not _HOST.match(reference.host):
-            raise UnreachableError(f"not a registry: {redact(reference.host)!r}")
         hub = reference.host in _HUB_NAMES
         self.host = "registry-1.docker.io" if hub else reference.host
         self.name = reference.repository
@@ -177,7 +173,7 @@ class Registry:
                     body.seek(0)
             elif answer.status in _MOVED and method in {"GET", "HEAD"} and location:
                 _let_go(answer)
-                url = self._next(url, location)
+                url = self.following(url, location)
             else:
                 return answer
         raise UnreachableError(f"{self.host} sends requests round in circles")
@@ -214,6 +210,21 @@ class Registry:
             hint = "check the name, the network and the proxy settings"
             return NoConnectionError(f"no connection to {self.host}", why=why, hint=hint)
         return TransientError(f"the connection to {self.host} broke", why=why)
+
+    def following(self, url: str, location: str) -> str:
+        """Where an answer sends a request on to.
+
+        Raises:
+            UnreachableError: To nowhere, or from https to http.
+        """
+        try:
+            found = urljoin(url, location)
+            scheme = _origin(found)[0]
+        except ValueError:
+            found, scheme = location, ""
+        if scheme not in _PORTS or (scheme == "http" and not self.plain):
+            raise UnreachableError(f"{self.host} sends requests on to {redact(found[:300])!r}")
+        return found
 
     def subject(self, url: str) -> str:
         """What a URL of the repository is, for messages."""
@@ -257,13 +268,6 @@ class Registry:
     def _is_own(self, url: str) -> bool:
         return _origin(url) == _origin(self.base)
 
-    def _next(self, url: str, location: str) -> str:
-        found = urljoin(url, location)
-        scheme = urlsplit(found).scheme
-        if scheme not in _PORTS or (scheme == "http" and not self.plain):
-            raise UnreachableError(f"{self.host} sends requests on to {redact(found)!r}")
-        return found
-
     def _log_in(self, challenge: Challenge) -> bool:
         """Get an authorization for a challenge; False when there is nothing to try."""
         credentials = self._own_credentials()
@@ -284,8 +288,11 @@ class Registry:
             return self._credentials[0]
 
     def _token(self, challenge: Challenge, credentials: Credentials | None) -> str | None:
-        parts = urlsplit(challenge.realm)
-        if parts.scheme not in _PORTS or (parts.scheme == "http" and not self.plain):
+        try:
+            scheme = _origin(challenge.realm)[0]
+        except ValueError:
+            scheme = ""
+        if scheme not in _PORTS or (scheme == "http" and not self.plain):
             raise AccessDeniedError(
                 f"{self.host} wants a log-in at {redact(challenge.realm)!r}",
                 why="credentials do not go over plain http",

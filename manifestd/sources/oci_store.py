@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from typing import Any, BinaryIO, Final
-from urllib.parse import urljoin
 
 import msgspec
 
@@ -54,7 +53,7 @@ def put_blob(registry: Registry, data: BinaryIO, digest: str, size: int) -> bool
         with registry.opened("POST", registry.url("blobs/uploads/"), {"Content-Length": "0"}) as begun:  # fmt: skip
             if begun.status != 202:
                 raise refusal(begun, registry.subject(url))
-            place = urljoin(registry.base, begun.headers.get("Location", ""))
+            place = registry.following(registry.base, begun.headers.get("Location", ""))
         place += ("&" if "?" in place else "?") + f"digest={digest}"
         data.seek(0)
         headers = {"Content-Type": media_types.OCTETS, "Content-Length": str(size)}

@@ -21,6 +21,7 @@ from manifestd.errors import (
     SourceNotFoundError,
     UnreachableError,
     UnreadableError,
+    UsageError,
 )
 from manifestd.model.entry import Entry, Problem
 from manifestd.model.reference import parse_oci
@@ -232,6 +233,31 @@ def test_plain_http_is_for_this_machine_unless_it_is_allowed() -> None:
         assert Registry(reference, allowed, environ={}).base.startswith("http://")
     hub = Registry(parse_oci("oci://docker.io/gpt2:v1"), SourceSettings(), environ={})
     assert hub.url("tags") == "https://registry-1.docker.io/v2/library/gpt2/tags"
+
+
+@pytest.mark.parametrize(
+    "text", ["oci://me:secret@host/a", "oci://h:99999/a", "oci://h h/a", "oci:///a", "oci://h"]
+)
+def test_impossible_hosts_are_refused_and_passwords_not_repeated(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_oci(text)
+    assert "secret" not in str(vars(caught.value))
+
+
+@pytest.mark.parametrize(
+    "place", ["http://[", "ftp://x/", "http://h:99999/", "//[::1/x", "file:///etc"]
+)
+def test_redirects_and_realms_to_nowhere_are_refused(
+    registry: SmallRegistry, place: str
+) -> None:  # fmt: skip
+    registry.elsewhere = place
+    source = source_over(registry)
+    _, entry = only(source)
+    assert entry.problem is not None
+    assert entry.problem.code == "source-unreachable"
+    registry.auth, registry.realm = "token", place
+    with pytest.raises(AccessDeniedError, match="wants a log-in"):
+        source_over(registry).resolve()
 
 
 def test_a_password_is_not_sent_to_a_token_service_over_plain_http() -> None:
