@@ -42,7 +42,6 @@ VARIABLE: Final = re.compile(
 )
 NOT_VARIABLES: Final = {
     "MANIFESTD_GATE_OPEN", "MANIFESTD_RELEASE_APPROVED",  # levels in statements
-    "HF_HUB", "AWS_REGION",  # the start of names; what a comment says means nothing
 }  # fmt: skip
 
 
