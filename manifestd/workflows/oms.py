@@ -73,11 +73,8 @@ def verify_signature(store: Store, reference: str, signature: bytes, key: Public
         outcome = judge(claim, files, own_path, _left_out(record))
     except OtherTrustError as error:
         outcome = Outcome(answer="cannot check", why=_told(error))
-    except UntrustedError as error:
-        given = f"not by the one given, {key.key_id[:12]}"
-        outcome = Outcome(answer="bad signature", why=f"{error.what.split(',')[0]}, {given}")
     except NotVerifiedError as error:
-        outcome = _refused(signature, error)
+        outcome = _refused(signature, error, key)
     return OmsResult(
         snapshot=digest,
         manifest=record.manifest,
@@ -89,7 +86,7 @@ def verify_signature(store: Store, reference: str, signature: bytes, key: Public
     )
 
 
-def _refused(signature: bytes, error: NotVerifiedError) -> Outcome:
+def _refused(signature: bytes, error: NotVerifiedError, key: PublicKey) -> Outcome:
     """A signature that is wrong; or one of version 0.2, which no DSSE verifier could accept."""
     try:
         old = _predicate_of(open_bundle(signature, max_size=MAX_SIGNATURE).payload) == OLD_PREDICATE
@@ -97,6 +94,10 @@ def _refused(signature: bytes, error: NotVerifiedError) -> Outcome:
         old = False
     if old:
         return Outcome(answer="cannot check", why=_told(old_version()))
+    if isinstance(error, UntrustedError):
+        claimed = str(error.facts.get("keyId", "unknown"))[:12]
+        why = f"it is not by the key given ({key.key_id[:12]}); it says it is by {claimed}"
+        return Outcome(answer="bad signature", why=why)
     return Outcome(answer="bad signature", why=_told(error))
 
 
