@@ -169,7 +169,7 @@ def _parse(kind: str, text: str) -> Reference:
     expected = _SCHEMES[kind]
     if scheme not in {None, expected}:
         raise UsageError(
-            f"`snapshot {kind}` takes a {expected}:// reference, not {text!r}",
+            f"`snapshot {kind}` takes {expected}:// references, not {text!r}",
             hint="name the kind that fits: " + ", ".join(_SCHEMES),
         )
     parsed: Reference = _PARSERS[kind](text)

@@ -81,6 +81,7 @@ def pull_snapshots(
 
     Raises:
         NotStoredError: It is no carrier and has none.
+        MalformedError: None of the carriers attached to it is right.
         MalformedError, TamperedError, MismatchError: The carrier is not what it says.
         SourceNotFoundError, AccessDeniedError, UnreachableError: As the registry answers.
     """
@@ -92,6 +93,12 @@ def pull_snapshots(
             pull.carrier(top)
         else:
             pull.attached_to(top)
+    if not pull.carriers and pull.problems:
+        raise MalformedError(
+            f"what is attached to {reference} is not right, and nothing of it was taken",
+            why=pull.problems[0].what,
+            facts={"problems": [problem.what for problem in pull.problems]},
+        )
     if not pull.carriers:
         raise NotStoredError(
             f"nothing of manifestd is at {reference}, and nothing attached to it",

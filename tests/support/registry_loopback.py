@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from tests.support.registry import OCI_MANIFEST, sha256
+from tests.support.registry import OCI_INDEX, OCI_MANIFEST, sha256
 
 USER, PASSWORD = "alice", "wonderland"
 TOKEN = "a-token-of-this-registry"
@@ -25,6 +25,7 @@ class SmallRegistry:
         cut: A blob's answer ends after so many bytes, each time it is asked for.
         ranges: Whether it knows ranges.
         busy: So many of the next requests are answered 503.
+        api: It lists what is attached, and says so of manifests with a subject.
         elsewhere: Another server that blobs are redirected to.
         seen: (method, path, headers) of every request.
     """
@@ -37,7 +38,8 @@ class SmallRegistry:
         self.ranges = True
         self.busy = 0
         self.elsewhere = ""
-        self.head_sizes = True
+        self.api = False
+        self.referrers: dict[str, list[dict[str, Any]]] = {}
         self.realm = ""
         self.seen: list[tuple[str, str, Mapping[str, str]]] = []
         self.host = ""
@@ -103,9 +105,39 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.state.seen.append(("POST", self.path, dict(self.headers)))
+        if self.path.endswith("/blobs/uploads/"):
+            if self._allowed():
+                self._answer(202, b"", Location="/v2/upload?state=1")
+            else:
+                self._refuse()
+            return
         form = parse_qs(body.decode())
         granted = form.get("refresh_token") == ["an-identity"]
         self._answer(200 if granted else 401, json.dumps({"access_token": TOKEN}).encode())
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        state = self.state
+        state.seen.append(("PUT", self.path, dict(self.headers)))
+        parts = urlsplit(self.path)
+        if not self._allowed():
+            self._refuse()
+        elif parts.path == "/v2/upload":
+            fits = parse_qs(parts.query)["digest"] == [sha256(body)]
+            state.blobs[sha256(body)] = body
+            self._answer(201 if fits else 400, b"")
+        else:
+            kind = self.headers["Content-Type"]
+            state.manifests[parts.path.rpartition("/")[2]] = (body, kind)
+            state.manifests[sha256(body)] = (body, kind)
+            document = json.loads(body)
+            more = {}
+            if state.api and "subject" in document:
+                more["OCI_Subject"] = document["subject"]["digest"]
+                found = state.referrers.setdefault(document["subject"]["digest"], [])
+                found.append({"mediaType": kind, "digest": sha256(body), "size": len(body),
+                              "artifactType": document["artifactType"]})  # fmt: skip
+            self._answer(201, b"", **more)
 
     def _get(self) -> None:
         state = self.state
@@ -125,6 +157,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(404, json.dumps(said).encode())
             else:
                 self._answer(200, found[0], Content_Type=found[1])
+        elif "/referrers/" in path and state.api:
+            listed = state.referrers.get(path.rpartition("/")[2], [])
+            document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}
+            self._answer(200, json.dumps(document).encode(), Content_Type=OCI_INDEX)
         elif "/blobs/" in path:
             self._blob(path.rpartition("/")[2])
         else:

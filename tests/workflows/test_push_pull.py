@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ from tests.support.registry import (
     request,
     sha256,
 )
+from tests.support.registry_loopback import PASSWORD, USER, small_registry
 from tests.support.schemas import check_document
 
 pytestmark = pytest.mark.peer
@@ -90,6 +92,49 @@ def manifest(host: str, name: str, reference: str) -> dict[str, Any]:
     assert status == 200, data
     found: dict[str, Any] = json.loads(data)
     return found
+
+
+@pytest.mark.parametrize("auth", ["", "basic", "token"])
+def test_a_registry_that_lists_what_is_attached_needs_no_tag_for_it(
+    home: Desk, away: Desk, tmp_path: Path, auth: Any
+) -> None:
+    with small_registry() as registry:
+        model = registry.add("v1", [])
+        registry.api, registry.auth = True, auth
+        known = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        (tmp_path / "docker").mkdir()
+        login = {"auths": {registry.host: {"auth": known}}}
+        (tmp_path / "docker" / "config.json").write_text(json.dumps(login))
+        where = f"oci://{registry.host}/acme/tiny"
+        code, pushed = home("push", "./model", where, "--subject", f"{where}@{model}")
+        assert (code, pushed["referrers"]) == (0, "api")
+        assert not any(name.startswith("sha256-") for name in registry.manifests)
+        code, pulled = away("pull", f"{where}:v1")
+        assert (code, pulled["carriers"], pulled["problems"]) == (0, [pushed["carrier"]], [])
+
+
+def test_one_bad_attachment_does_not_hide_a_good_one_and_a_bad_one_alone_is_an_error(
+    home: Desk, away: Desk
+) -> None:
+    with small_registry() as registry:
+        registry.api = True
+        model = registry.add("v1", [])
+        where = f"oci://{registry.host}/acme/tiny"
+        subject = {"mediaType": OCI_MANIFEST, "digest": model, "size": 1}
+        bad = [
+            registry.add("a", [], artifactType=CARRIER, subject=subject),
+            registry.add("b", [], artifactType=CARRIER, subject={**subject, "digest": sha256(b"")}),
+            registry.add("c", [], subject=subject),
+        ]
+        registry.referrers[model] = [
+            {"mediaType": OCI_MANIFEST, "digest": digest, "size": 1, "artifactType": CARRIER}
+            for digest in [*bad, sha256(b"gone")]
+        ]
+        code, error = away("pull", f"{where}:v1")
+        assert (code, error["code"]) == (4, "malformed")
+        _, pushed = home("push", "./model", where, "--subject", f"{where}@{model}")
+        code, pulled = away("pull", f"{where}:v1")
+        assert (code, pulled["carriers"], len(pulled["problems"])) == (0, [pushed["carrier"]], 4)
 
 
 def test_what_is_pushed_comes_back_verified_elsewhere(host: str, home: Desk, away: Desk) -> None:
