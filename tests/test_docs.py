@@ -26,9 +26,8 @@ from tests.support.s3_server import aws_environment
 ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/README.md"),
-                 *(ROOT / "snapshots").rglob("*.md")]
-)  # fmt: skip
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *(ROOT / "docs").rglob("*.md")]
+)
 PLAYED: Final = [
     page for page in PAGES if any(True for _ in steps((ROOT / page).read_text(encoding="utf-8")))
 ]
@@ -132,6 +131,11 @@ def test_the_index_lists_every_page() -> None:
     assert generated_docs.INDEX.read_text(encoding="utf-8") == generated_docs.index(), (
         "run `make docs`"
     )
+
+
+def test_every_benchmark_stands_in_their_list() -> None:
+    listed = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert not [path.name for path in ROOT.glob("benchmarks/*.py") if path.name not in listed]
 
 
 def test_every_code_of_an_error_stands_in_the_reference() -> None:
