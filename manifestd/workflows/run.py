@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
@@ -21,22 +20,18 @@ import msgspec
 from manifestd.config import Config
 from manifestd.model.change import Result
 from manifestd.model.digest import Digest
-from manifestd.model.entry import Measurement
 from manifestd.model.logentry import time_text
 from manifestd.model.run import Run, RunCounts, RunModel
 from manifestd.signing.base import Signer
 from manifestd.sources.base import Shared
 from manifestd.store import Store
 from manifestd.workflows.company import Company
-from manifestd.workflows.run_model import Judged, Judging, ModelJudge
+from manifestd.workflows.run_model import Judging
 from manifestd.workflows.run_plan import PlannedModel
-from manifestd.workflows.taking import Progress
+from manifestd.workflows.run_team import Batch, Stop, Team, Watcher
 
 if TYPE_CHECKING:
     from manifestd.signing.trust import Trust
-
-WORKERS: Final = 16
-"""Models at once; most of their time is waiting for answers."""
 
 JOBS: Final = 16
 """Files read at once over all models, unless it is said otherwise."""
@@ -44,31 +39,9 @@ JOBS: Final = 16
 _CACHE: Final = 2048
 """KiB of the store's pages that each thread keeps."""
 
-_PATIENCE: Final = 5.0
-"""Seconds that models get to put down what they have when the run is interrupted."""
-
 _FIELD: Final[dict[Result, str]] = {
     "pass": "passed", "fail": "fail", "unknown": "unknown", "error": "error",
 }  # fmt: skip
-
-
-class Watcher(Protocol):
-    """Who is told how the whole run goes. Called from several threads."""
-
-    def started(self, run_id: str, models: int) -> None:
-        """A run over so many models begins."""
-
-    def reading(self, size: int, files: int) -> None:
-        """A side will read so many bytes in so many files."""
-
-    def bytes(self, count: int) -> None:
-        """So many content bytes arrived."""
-
-    def done(self, measurement: Measurement) -> None:
-        """One file is finished."""
-
-    def judged(self, model: RunModel) -> None:
-        """One model is finished; called from the thread that started the run."""
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,11 +99,9 @@ def run_models(
     """
     started, begun = clock().astimezone(UTC), time.monotonic()
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{request.token}"
-    turn, stop = threading.Lock(), threading.Event()
+    turn, stop = threading.Lock(), Stop(watcher)
     keeper = open_store(turn=turn, durable=True, cache=_CACHE)
     with closing(Shared()) as shared, closing(keeper) as store:
-        number = store.runs.start(run_id, time_text(started))
-        watcher.started(run_id, len(request.models))
         judging = Judging(
             config=config,
             tool=request.tool,
@@ -141,34 +112,23 @@ def run_models(
             company=Company(
                 shared=shared,
                 turn=threading.BoundedSemaphore(request.jobs),
-                waiting=lambda: _check(stop),
+                waiting=stop.check,
             ),
             signer=signer,
             trust=_once(trust),
             clock=clock,
-            progress=lambda size, files: _telling(watcher, stop, size, files),
+            progress=stop.telling,
             own_outputs=request.own_outputs,
         )
-        # Snapshots do not wait for the disk one by one: the end of the run does, for all.
+        # Snapshots do not wait for the disk one by one: what is kept of models does, for all.
         open_quick = partial(open_store, turn=turn, durable=False, cache=_CACHE)
-        team = _Team(request.models, judging, open_quick, stop)
-        found: dict[int, RunModel] = {}
-        interrupted = False
-        try:
-            for position, judged in team.results():
-                store.runs.add(number, position, judged.model, judged.statements)
-                found[position] = judged.model
-                watcher.judged(judged.model)
-        except KeyboardInterrupt:
-            interrupted = True
-            for position, judged in team.rest():
-                store.runs.add(number, position, judged.model, judged.statements)
-                found[position] = judged.model
-        finally:
-            stop.set()
+        team = Team(request.models, judging, open_quick, stop)
+        number = store.runs.start(run_id, time_text(started))
+        watcher.started(run_id, len(request.models))
+        models, interrupted = _collected(team, store, number, watcher)
         run = _run_of(
             request,
-            [found[position] for position in sorted(found)],
+            models,
             run_id=run_id,
             times=(time_text(started), time_text(clock().astimezone(UTC))),
             interrupted=interrupted,
@@ -176,6 +136,33 @@ def run_models(
         )
         _finish(store, number, run, clock())
     return run
+
+
+def _collected(
+    team: Team, store: Store, number: int, watcher: Watcher
+) -> tuple[list[RunModel], bool]:
+    """Keep models as they come; all of them in order, and whether that was cut short."""
+    found: dict[int, RunModel] = {}
+    interrupted = False
+    try:
+        for batch in team.results():
+            found |= _kept(store, number, batch)
+            for _, judged in batch:
+                watcher.judged(judged.model)
+    except KeyboardInterrupt:
+        interrupted = True
+        found |= _kept(store, number, team.rest())
+    finally:
+        team.end()
+    return [found[position] for position in sorted(found)], interrupted
+
+
+def _kept(store: Store, number: int, batch: Batch) -> dict[int, RunModel]:
+    """Keep what came, in one transaction."""
+    with store.transaction():
+        for position, judged in batch:
+            store.runs.add(number, position, judged.model, judged.statements)
+    return {position: judged.model for position, judged in batch}
 
 
 def _finish(store: Store, number: int, run: Run, at: datetime) -> None:
@@ -243,113 +230,6 @@ def exit_code_of(models: Sequence[RunModel]) -> Literal[0, 1, 3, 4]:
         if code in codes:
             return code
     return 0
-
-
-class _StoppedError(BaseException):
-    """The run was interrupted; no ``Exception``, so that nothing takes it for a failure."""
-
-
-def _check(stop: threading.Event) -> None:
-    if stop.is_set():
-        raise _StoppedError
-
-
-class _Telling:
-    """Progress of one snapshot, told to who watches the run; ends it when the run is stopped."""
-
-    def __init__(self, watcher: Watcher, stop: threading.Event) -> None:
-        self._watcher = watcher
-        self._stop = stop
-
-    def bytes(self, count: int) -> None:
-        """Pass on, or end the read."""
-        self._watcher.bytes(count)
-        _check(self._stop)
-
-    def done(self, measurement: Measurement) -> None:
-        """Pass on, or end the snapshot; what is measured will be in the journal."""
-        self._watcher.done(measurement)
-        _check(self._stop)
-
-
-@contextmanager
-def _telling(watcher: Watcher, stop: threading.Event, size: int, files: int) -> Iterator[Progress]:
-    watcher.reading(size, files)
-    yield _Telling(watcher, stop)
-
-
-class _Team:
-    """Threads that judge models from one queue.
-
-    Args:
-        models: What to judge, in order.
-        judging: What is common.
-        open_store: Opens a thread's store.
-        stop: Set when the run is over.
-    """
-
-    def __init__(
-        self,
-        models: Sequence[PlannedModel],
-        judging: Judging,
-        open_store: Callable[[], Store],
-        stop: threading.Event,
-    ) -> None:
-        self._judging = judging
-        self._open_store = open_store
-        self._stop = stop
-        self._todo: SimpleQueue[tuple[int, PlannedModel]] = SimpleQueue()
-        for item in enumerate(models):
-            self._todo.put(item)
-        self._done: SimpleQueue[tuple[int, Judged] | BaseException | None] = SimpleQueue()
-        count = min(len(models), judging.jobs, WORKERS)
-        self._running = count
-        self._threads = [
-            threading.Thread(target=self._work, name=f"manifestd-model-{n}", daemon=True)
-            for n in range(count)
-        ]
-
-    def results(self) -> Iterator[tuple[int, Judged]]:
-        """Start, and yield models with their positions as they are finished."""
-        for thread in self._threads:
-            thread.start()
-        while self._running:
-            item = self._done.get()
-            if item is None:
-                self._running -= 1
-            elif isinstance(item, BaseException):
-                self._stop.set()
-                raise item
-            else:
-                yield item
-
-    def rest(self) -> Iterator[tuple[int, Judged]]:
-        """Stop, and yield what is finished within some seconds."""
-        self._stop.set()
-        deadline = time.monotonic() + _PATIENCE
-        while self._running and (left := deadline - time.monotonic()) > 0:
-            try:
-                item = self._done.get(timeout=left)
-            except Empty:
-                return
-            if item is None:
-                self._running -= 1
-            elif not isinstance(item, BaseException):
-                yield item
-
-    def _work(self) -> None:
-        try:
-            with closing(self._open_store()) as store:
-                judge = ModelJudge(self._judging, store)
-                while not self._stop.is_set():
-                    position, model = self._todo.get_nowait()
-                    self._done.put((position, judge.judge(model)))
-        except (Empty, _StoppedError):
-            pass
-        except Exception as error:
-            self._done.put(error)
-        finally:
-            self._done.put(None)
 
 
 def _once(trust: Callable[[], Trust]) -> Callable[[], Trust]:

@@ -1,0 +1,181 @@
+"""The threads of a run: each judges models with a store of its own until there are none left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from queue import Empty, SimpleQueue
+from typing import Final, Protocol
+
+from manifestd.model.entry import Measurement
+from manifestd.model.run import RunModel
+from manifestd.store import Store
+from manifestd.workflows.run_model import Judged, Judging, ModelJudge
+from manifestd.workflows.run_plan import PlannedModel
+from manifestd.workflows.taking import Progress
+
+WORKERS: Final = 16
+"""Models at once; most of their time is waiting for answers."""
+
+_BREATH: Final = 0.25
+"""Seconds for which finished models wait for others, to be kept together."""
+
+_PATIENCE: Final = 5.0
+"""Seconds that models get to put down what they have when the run is interrupted."""
+
+Batch = list[tuple[int, Judged]]
+"""Models that are finished, with their positions."""
+
+
+class Watcher(Protocol):
+    """Who is told how the whole run goes. Called from several threads."""
+
+    def started(self, run_id: str, models: int) -> None:
+        """A run over so many models begins."""
+
+    def reading(self, size: int, files: int) -> None:
+        """A side will read so many bytes in so many files."""
+
+    def bytes(self, count: int) -> None:
+        """So many content bytes arrived."""
+
+    def done(self, measurement: Measurement) -> None:
+        """One file is finished."""
+
+    def judged(self, model: RunModel) -> None:
+        """One model is finished; called from the thread that started the run."""
+
+
+class StoppedError(BaseException):
+    """The run was interrupted; no ``Exception``, so that nothing takes it for a failure."""
+
+
+class Stop:
+    """Ends a run from within: whatever is told of progress learns that it is over."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """The run is over."""
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether it is over."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise if it is over."""
+        if self._event.is_set():
+            raise StoppedError
+
+    @contextmanager
+    def telling(self, size: int, files: int) -> Iterator[Progress]:
+        """The progress of one snapshot, told to who watches the run."""
+        self._watcher.reading(size, files)
+        yield self
+
+    def bytes(self, count: int) -> None:
+        """Pass on, or end the read."""
+        self._watcher.bytes(count)
+        self.check()
+
+    def done(self, measurement: Measurement) -> None:
+        """Pass on, or end the snapshot; what is measured will be in the journal."""
+        self._watcher.done(measurement)
+        self.check()
+
+
+class Team:
+    """Threads that judge models from one queue.
+
+    Args:
+        models: What to judge, in order.
+        judging: What is common.
+        open_store: Opens a thread's store.
+        stop: Set when the run is over.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[PlannedModel],
+        judging: Judging,
+        open_store: Callable[[], Store],
+        stop: Stop,
+    ) -> None:
+        self._judging = judging
+        self._open_store = open_store
+        self._stop = stop
+        self._todo: SimpleQueue[tuple[int, PlannedModel]] = SimpleQueue()
+        for item in enumerate(models):
+            self._todo.put(item)
+        self._done: SimpleQueue[tuple[int, Judged] | Exception | None] = SimpleQueue()
+        self._ready: Batch = []
+        count = min(len(models), judging.jobs, WORKERS)
+        self._running = count
+        self._threads = [
+            threading.Thread(target=self._work, name=f"manifestd-model-{n}", daemon=True)
+            for n in range(count)
+        ]
+
+    def results(self) -> Iterator[Batch]:
+        """Start, and yield models as they are finished.
+
+        Those that are finished in one breath come together, because keeping a few costs
+        little more than keeping one.
+
+        Raises:
+            Exception: What ended a thread: the store cannot be opened, for instance.
+        """
+        for thread in self._threads:
+            thread.start()
+        while self._running:
+            self._take(None)
+            until = time.monotonic() + _BREATH
+            while self._running and (left := until - time.monotonic()) > 0:
+                self._take(left)
+            if self._ready:
+                yield self._ready
+                self._ready = []
+
+    def rest(self) -> Batch:
+        """End it; what was finished and not yielded, or is within some seconds."""
+        self._stop.set()
+        deadline = time.monotonic() + _PATIENCE
+        while self._running and (left := deadline - time.monotonic()) > 0:
+            self._take(left)
+        return self._ready
+
+    def end(self) -> None:
+        """No thread begins another model."""
+        self._stop.set()
+
+    def _take(self, seconds: float | None) -> None:
+        try:
+            item = self._done.get(timeout=seconds)
+        except Empty:
+            return
+        if item is None:
+            self._running -= 1
+        elif not isinstance(item, Exception):
+            self._ready.append(item)
+        elif not self._stop.is_set():
+            self._stop.set()
+            raise item
+
+    def _work(self) -> None:
+        try:
+            with closing(self._open_store()) as store:
+                judge = ModelJudge(self._judging, store)
+                while not self._stop.is_set():
+                    position, model = self._todo.get_nowait()
+                    self._done.put((position, judge.judge(model)))
+        except (Empty, StoppedError):
+            pass
+        except Exception as error:
+            self._done.put(error)
+        finally:
+            self._done.put(None)
