@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -237,7 +238,7 @@ def hash_all(name: str, threads: int) -> None:
 
 def bench_read() -> None:
     count = KINDS["large"].keys * KINDS["large"].size // MIB
-    bare = {threads: cost(lambda n=threads: hash_all("large", n)) for threads in (1, 2)}
+    bare = {threads: cost(partial(hash_all, "large", threads)) for threads in (1, 2)}
     ours = {jobs: cost(fresh("large", "all", jobs)) for jobs in (1, 2, None)}
     for threads, found in bare.items():
         show("read", f"boto3, {threads} threads", found, count, "MiB")

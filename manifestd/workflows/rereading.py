@@ -115,7 +115,8 @@ class Rereader:
     def _measure_whole(self, pair: Pair) -> Measurement:
         entry = pair.entry
         asked = asked_for(entry, pair.stored)
-        layouts = {(one.algorithm, one.size) for one in (*pair.chunks, *asked.layouts)}
+        layouts = {(stored.algorithm, stored.size) for stored in pair.chunks}
+        layouts |= {(layout.algorithm, layout.size) for layout in asked.layouts}
         wants = Wants(
             git_blob="sha1-git" in pair.stored.seen.digests or "sha1-git" in entry.digests,
             algorithms=asked.algorithms - {"sha256"}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from manifestd.workflows.run import Watcher
+    from manifestd.workflows.run_team import Watcher
 
 _log: Final = logging.getLogger(__name__)
 
