@@ -58,8 +58,10 @@ def export(
         from manifestd.workflows.exports import export_snapshot
 
         written = export_snapshot(store, references[0], form, output)
-    files = [path for path in written if path]
-    say(f"wrote {output}" + (f" with {', '.join(files[:8])}" if files else ""))
+    files = ", ".join(written.files[:8]) + (" …" if len(written.files) > 8 else "")
+    say(f"wrote {output}" + (f" with {files}" if files else ""))
+    if written.note is not None:
+        say(f"Note: {written.note}")
     return 0
 
 

@@ -15,6 +15,7 @@ class Bagit(Export):
 
     name = "bagit"
     several = True
+    note = "the payload belongs below data/; without it the bag is not complete"
 
     def write(self, snapshot: Exported) -> Iterator[tuple[str, bytes]]:
         """The tag files; the payload belongs below ``data/``."""

@@ -41,10 +41,12 @@ class Export(ABC):
     Attributes:
         name: The word after ``--as``.
         several: It writes a directory rather than one file.
+        note: What whoever uses the result must know; None: nothing.
     """
 
     name: ClassVar[str]
     several: ClassVar[bool] = False
+    note: ClassVar[str | None] = None
 
     @abstractmethod
     def write(self, snapshot: Exported) -> Iterator[tuple[str, bytes]]:

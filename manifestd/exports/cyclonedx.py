@@ -16,7 +16,9 @@ from cyclonedx.schema import OutputFormat, SchemaVersion
 from packageurl import PackageURL
 
 from manifestd._version import __version__
+from manifestd.errors import UsageError
 from manifestd.exports.base import Export, Exported
+from manifestd.exports.sha256sum import dir_hash
 
 
 class CycloneDx(Export):
@@ -54,6 +56,7 @@ def _model(snapshot: Exported) -> Component:
         "manifestd:snapshot": snapshot.digest,
         "manifestd:manifest": record.manifest or "",
         "manifestd:source": record.source,
+        **_dir_hash(snapshot),
     }
     return Component(
         name=record.name,
@@ -64,6 +67,14 @@ def _model(snapshot: Exported) -> Component:
         licenses=_licences(record.facts.get("license")),
         properties=[Property(name=name, value=value) for name, value in properties.items()],
     )
+
+
+def _dir_hash(snapshot: Exported) -> dict[str, str]:
+    """in-toto's dirHash, where it is defined (names that sha256sum would escape have none)."""
+    try:
+        return {"manifestd:dirHash": dir_hash(snapshot.files())}
+    except UsageError:
+        return {}
 
 
 def _purl(source: str, revision: str | None) -> PackageURL | None:

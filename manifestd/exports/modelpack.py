@@ -36,6 +36,7 @@ class ModelPack(Export):
 
     name = "modelpack"
     several = True
+    note = "the layers' blobs are the model's files; a registry takes the manifest once it has them"
 
     def write(self, snapshot: Exported) -> Iterator[tuple[str, bytes]]:
         """The config, then the manifest that names it."""

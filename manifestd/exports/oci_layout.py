@@ -23,6 +23,10 @@ class OciLayout(Export):
 
     name = "oci-layout"
     several = True
+    note = (
+        "the layout is sparse: the model's own blobs are not in it, so tools that copy layouts "
+        "refuse it; `manifestd push` needs no blobs"
+    )
 
     def write(self, snapshot: Exported) -> Iterator[tuple[str, bytes]]:
         """The layout; signatures refer to the manifest by ``subject``."""
@@ -34,7 +38,7 @@ class OciLayout(Export):
         yield _blob(manifest)
         yield _blob(_EMPTY)
         for bundle in snapshot.bundles:
-            referrer = _referrer(bundle, named)
+            referrer = _referrer(bundle, named, snapshot.record.captured_at)
             entries.append(
                 _descriptor(referrer, media_types.OCI_MANIFEST, media_types.SIGSTORE_BUNDLE)
             )
@@ -49,13 +53,16 @@ class OciLayout(Export):
         yield "oci-layout", canonical.encode({"imageLayoutVersion": "1.0.0"})
 
 
-def _referrer(bundle: bytes, subject: dict[str, Any]) -> bytes:
+def _referrer(bundle: bytes, subject: dict[str, Any], created: str) -> bytes:
     """The manifest that attaches a signature (cosign BUNDLE_SPEC)."""
     layer = _descriptor(bundle, media_types.SIGSTORE_BUNDLE)
+    title = f"sha256-{hex_of(layer['digest'])}.sigstore.json"
+    layer["annotations"] = {media_types.OCI_TITLE: title}
     return canonical.encode({
         "annotations": {
             "dev.sigstore.bundle.content": "dsse-envelope",
             "dev.sigstore.bundle.predicateType": media_types.SNAPSHOT_PREDICATE,
+            "org.opencontainers.image.created": created,
         },
         "artifactType": media_types.SIGSTORE_BUNDLE,
         "config": _descriptor(_EMPTY, media_types.OCI_EMPTY),

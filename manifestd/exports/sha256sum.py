@@ -39,7 +39,7 @@ def dir_hash(items: Iterable[Item]) -> str:
     """
     hasher = hashlib.sha256()
     for item in items:
-        if {"\\", "\n"} & set(item.path):
+        if {"\\", "\n", "\r"} & set(item.path):
             raise UsageError(f"dirHash is not defined for the name {item.path!r}")
         hasher.update(sum_line(item))
     return hasher.hexdigest()

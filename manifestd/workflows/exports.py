@@ -5,9 +5,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
-from manifestd.errors import UsageError
+import msgspec
+
+from manifestd.errors import ManifestdError, UsageError
 from manifestd.exports import EXPORTS
 from manifestd.exports.base import Exported
 from manifestd.model.manifest import Item, encode_manifest
@@ -42,8 +46,20 @@ def exported(store: Store, reference: str) -> Exported:
     )
 
 
-def export_snapshot(store: Store, reference: str, form: str, target: Path) -> list[str]:
-    """Write a snapshot in another tool's format; returns the paths written below ``target``.
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export wrote.
+
+    Attributes:
+        files: Paths below the target, for formats of several files.
+        note: What whoever uses it must know.
+    """
+
+    files: list[str]
+    note: str | None
+
+
+def export_snapshot(store: Store, reference: str, form: str, target: Path) -> Written:
+    """Write a snapshot in another tool's format.
 
     Raises:
         UsageError: The format cannot carry it, or the target is there already.
@@ -52,25 +68,28 @@ def export_snapshot(store: Store, reference: str, form: str, target: Path) -> li
     if target.exists():
         raise UsageError(f"{target} exists", hint="name a new file or remove the old one")
     pieces = export.write(exported(store, reference))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".manifestd-", dir=target.parent))
     try:
-        written = _write(pieces, folder)
-        made = folder if export.several else folder / "export"
-        made.chmod(0o755 if export.several else 0o644)
-        made.rename(target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return written
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".manifestd-", dir=target.parent))
+        try:
+            written = _write(pieces, folder)
+            made = folder if export.several else folder / "export"
+            made.chmod(0o755 if export.several else 0o644)
+            made.rename(target)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        raise ManifestdError(f"{target} cannot be written: {error.strerror}") from error
+    return Written(files=[path for path in written if path], note=export.note)
 
 
 def _write(pieces: Iterator[tuple[str, bytes]], folder: Path) -> list[str]:
+    """Each file is opened once: pieces of one path follow each other."""
     written: list[str] = []
-    for path, data in pieces:
+    for path, parts in groupby(pieces, key=itemgetter(0)):
         target = folder / (path or "export")
-        if path not in written:
-            written.append(path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("ab") as file:
-            file.write(data)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as file:
+            file.writelines(data for _, data in parts)
+        written.append(path)
     return written
