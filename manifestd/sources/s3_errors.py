@@ -156,12 +156,9 @@ def _answered(error: boto.ClientError, place: str, bucket: str, key: str | None)
             facts=facts,
         )
     if code in _KEYS_REFUSED:
-        return AccessDeniedError(
-            f"{place}: the credentials are not accepted",
-            why=message or None,
-            hint="check AWS_PROFILE or the keys: aws sts get-caller-identity",
-            facts=facts,
-        )
+        hint = "check AWS_PROFILE or the keys: aws sts get-caller-identity"
+        what = f"{place}: the credentials are not accepted"
+        return AccessDeniedError(what, why=message or None, hint=hint, facts=facts)
     if code in _CLOCK:
         return AccessDeniedError(
             f"{place}: this machine's clock differs too much from the server's",
