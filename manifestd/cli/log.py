@@ -56,6 +56,19 @@ class _Stderr(logging.StreamHandler[Any]):
         return guarded(super().format(record), sys.stderr)
 
 
+def writes_json() -> bool:
+    """Whether every line on stderr is to be a JSON object."""
+    handlers = logging.getLogger("manifestd").handlers
+    return any(isinstance(handler.formatter, JsonLines) for handler in handlers)
+
+
+def tell(text: str, level: int = logging.INFO, **facts: Any) -> None:
+    """Write one line of :class:`JsonLines`, whatever level is wanted of others."""
+    logger = logging.getLogger("manifestd")
+    record = logger.makeRecord(logger.name, level, "", 0, text, (), None, extra=facts)
+    logger.handle(record)
+
+
 def configure(*, quiet: bool, verbose: bool, log_format: str) -> None:
     """Point the ``manifestd`` logger (and only it) at stderr."""
     logger = logging.getLogger("manifestd")

@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -15,7 +16,7 @@ import click
 from manifestd._version import __version__
 from manifestd.cli.context import Context
 from manifestd.errors import ManifestdError
-from manifestd.model.failure import failure_of
+from manifestd.model.failure import Failure, failure_of
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "init": ("manifestd.cli.init:init", "Write a configuration, a signing key and the store."),
@@ -161,21 +162,24 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         return _usage(error, wants_json=wants_json)
     except (click.Abort, KeyboardInterrupt):
-        output.say("Interrupted; what was done is kept.")
+        if wants_json:
+            output.emit_json(_failure("interrupted", "interrupted; what was done is kept", 130))
+        else:
+            output.say("Interrupted; what was done is kept.")
         return 130
     except BrokenPipeError:
         # The reader of our output went away; that is its business. Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        return _defect(error, verbose="-v" in arguments or "--verbose" in arguments)
+        verbose = "-v" in arguments or "--verbose" in arguments
+        return _defect(error, verbose=verbose, wants_json=wants_json)
     return result if isinstance(result, int) else 0
 
 
 def _wants_json(arguments: list[str]) -> bool:
     """Whether ``--format json`` stands in the arguments, parsed or not."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    return "--format=json" in arguments or ("--format", "json") in pairs
+    return "--format=json" in arguments or ("--format", "json") in pairwise(arguments)
 
 
 def _usage(error: click.ClickException, *, wants_json: bool) -> int:
@@ -195,7 +199,12 @@ def _usage(error: click.ClickException, *, wants_json: bool) -> int:
     return 2
 
 
-def _defect(error: Exception, *, verbose: bool) -> int:
+def _failure(code: str, what: str, exit_code: int, hint: str | None = None) -> Failure:
+    """An error document for an ending that is no error of ours."""
+    return Failure(code=code, what=what, why=None, hint=hint, facts={}, exit_code=exit_code)
+
+
+def _defect(error: Exception, *, verbose: bool, wants_json: bool) -> int:
     import traceback
 
     from manifestd.cli import output
@@ -203,6 +212,11 @@ def _defect(error: Exception, *, verbose: bool) -> int:
 
     if verbose:
         output.say(redact("".join(traceback.format_exception(error))))
-    output.say(f"Error: a defect in manifestd: {type(error).__name__}: {redact(str(error))}")
-    output.say("hint: run again with --verbose and report the trace")
+    what = f"a defect in manifestd: {type(error).__name__}: {redact(str(error))}"
+    hint = "run again with --verbose and report the trace"
+    if wants_json:
+        output.emit_json(_failure("defect", what, 70, hint))
+    else:
+        output.say(f"Error: {what}")
+        output.say(f"hint: {hint}")
     return 70

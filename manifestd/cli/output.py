@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, TextIO
 import click
 import msgspec
 
+from manifestd.cli.log import tell, writes_json
 from manifestd.cli.workflow_commands import guarded
 from manifestd.display import printable
 from manifestd.errors import ManifestdError
@@ -46,6 +48,9 @@ def emit_json(document: Any, output: Path | None = None) -> None:
 
 def say(text: str, *, stream: TextIO | None = None) -> None:
     """Tell people something, on stderr unless told otherwise."""
+    if stream is None and writes_json():
+        tell(text)
+        return
     click.echo(guarded(text, stream or sys.stderr), file=stream, err=stream is None)
 
 
@@ -67,6 +72,12 @@ def table(rows: Iterable[Sequence[str]], header: Sequence[str] | None = None) ->
 def show_error(error: ManifestdError) -> None:
     """Print an error for people: what, why and one hint."""
     failure = failure_of(error)
+    if writes_json():
+        tell(
+            failure.what, logging.ERROR, code=failure.code, why=failure.why, hint=failure.hint,
+            exitCode=failure.exit_code,
+        )  # fmt: skip
+        return
     say(f"Error: {printable(failure.what)}")
     if failure.why:
         say(f"Why: {printable(failure.why)}")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TextIO
 
+from manifestd.cli.log import tell, writes_json
 from manifestd.cli.workflow_commands import guarded
 from manifestd.display import printable, size_text
 from manifestd.model.entry import Measurement
@@ -54,7 +55,7 @@ def progress(
     where = sys.stderr if stream is None else stream
     if quiet:
         return Progress(total_bytes, total_files)
-    if where.isatty():
+    if where.isatty() and not writes_json():
         return _Bar(total_bytes, total_files, where, clock)
     return _Lines(total_bytes, total_files, where, clock)
 
@@ -139,6 +140,9 @@ class _Lines(Progress):
             text += f", {size_text(int(self.bytes_read / seconds))}/s"
         if self.problems:
             text += f", {self.problems} with problems"
+        if self._stream is sys.stderr and writes_json():
+            tell(text)
+            return
         self._stream.write(guarded(text, self._stream) + "\n")
         self._stream.flush()
 

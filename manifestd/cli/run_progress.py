@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TextIO
 
+from manifestd.cli.log import tell, writes_json
 from manifestd.cli.workflow_commands import guarded
 from manifestd.display import printable, size_text
 from manifestd.model.entry import Measurement
@@ -167,6 +168,9 @@ class _Lines(RunProgress):
 
     def _say(self, text: str) -> None:
         self._told = self._clock()
+        if self._stream is sys.stderr and writes_json():
+            tell(text)
+            return
         self._stream.write(guarded(text, self._stream) + "\n")
         self._stream.flush()
 
