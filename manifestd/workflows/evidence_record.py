@@ -27,6 +27,7 @@ from manifestd.model.snapshot import EvidenceCounts, Selection, Snapshot
 from manifestd.signing.base import Signer
 from manifestd.store import Store
 
+_SCHEME: Final = "import://"
 _UNSIZED: Final = {"size": UNKNOWN_SIZE}
 
 
@@ -100,7 +101,7 @@ def keep_evidence(
     """
     if not files:
         raise EmptySourceError(f"{origin.file} names no file")
-    source = f"import://{origin.kind}/{quote(origin.file, safe='')}"
+    source = f"{_SCHEME}{origin.kind}/{quote(origin.file, safe='')}"
     before = _before(store, source, name, origin)
     if before is not None:
         return Kept(snapshot=before, new=False, notes=[])
@@ -149,6 +150,9 @@ def _sizes(store: Store, files: list[Listed]) -> dict[str, int]:
     found: dict[str, int] = {}
     seen: set[str] = set()
     for row in store.snapshots.list() if wanted else []:
+        if row.manifest is None and row.source.startswith(_SCHEME):
+            # Its own sizes may be unknown.
+            continue
         root = store.snapshots.load(row.digest).content
         if root in seen:
             continue
