@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,7 @@ from manifestd._version import __version__
 from manifestd.cli.context import Context
 from manifestd.cli.output import emit, emit_json, say, table
 from manifestd.display import printable, size_text
-from manifestd.errors import NotStoredError, UsageError
+from manifestd.errors import UsageError
 from manifestd.model.entry import Problem
 from manifestd.model.reference import (
     Reference,
@@ -21,6 +21,9 @@ from manifestd.model.reference import (
     parse_oci,
     parse_s3,
 )
+
+if TYPE_CHECKING:
+    from manifestd.workflows.taking import Taken
 
 log = logging.getLogger(__name__)
 
@@ -92,19 +95,21 @@ def snapshot(
         request = _request(context, kind, _parse(kind, reference), options)
         if options["explain"]:
             return _explain(request, form)
-        return _take(context, request, form, options)
-    from manifestd.sources.cache import cached_repositories
+        taken = _take(context, request, form, options)
+        if form == "json":
+            emit_json(taken.result)
+        else:
+            _show(context, taken.result, taken.exit_code)
+        return taken.exit_code
+    from manifestd.cli.snapshot_all import take_all
 
-    codes = [
-        _take(context, _request(context, kind, found, options), form, options)
-        for found in cached_repositories()
-    ]
-    if not codes:
-        raise NotStoredError("the Hub cache holds no downloaded revision")
-    return max(codes)
+    return take_all(
+        lambda found: _take(context, _request(context, kind, found, options), form, options),
+        None if form == "json" else lambda taken: _show(context, taken.result, taken.exit_code),
+    )
 
 
-def _take(context: Context, request: Any, form: str, options: dict[str, Any]) -> int:
+def _take(context: Context, request: Any, form: str, options: dict[str, Any]) -> Taken:
     from manifestd.cli.progress import progress
     from manifestd.workflows.snapshot import take_snapshot
 
@@ -121,11 +126,7 @@ def _take(context: Context, request: Any, form: str, options: dict[str, Any]) ->
         )
     if taken.resumed:
         log.info("%d files were taken over from an interrupted run", taken.resumed)
-    if form == "json":
-        emit_json(taken.result)
-    else:
-        _show(context, taken.result, taken.exit_code)
-    return taken.exit_code
+    return taken
 
 
 def _request(context: Context, kind: str, reference: Reference, options: dict[str, Any]) -> Any:

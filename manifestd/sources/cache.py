@@ -8,6 +8,7 @@ else is refused. A blob's name is what the Hub declared, never a digest of ours.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
@@ -21,15 +22,17 @@ from manifestd.errors import (
     MalformedError,
     SourceNotFoundError,
     UnreadableError,
+    UsageError,
 )
 from manifestd.model.content import Stream
 from manifestd.model.entry import Entry, Problem
-from manifestd.model.reference import HubReference
+from manifestd.model.reference import HubReference, parse_hub
 from manifestd.sources.base import Resolved, Source, SourceSettings
 from manifestd.sources.cache_layout import (
     CacheFile,
     blob_target,
     cache_root,
+    contradiction,
     declared_files,
     folder_of,
 )
@@ -37,9 +40,13 @@ from manifestd.sources.local_list import identity_of
 from manifestd.sources.local_open import translated
 from manifestd.sources.local_stream import Buffers, FileStream, changed
 
+log = logging.getLogger(__name__)
+
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}\Z")
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_KINDS: Final = {"models": "", "datasets": "datasets/", "spaces": "spaces/"}
 _NAMED: Final = 5
+_LONGEST_REF: Final = 64
 
 
 class CacheSource(Source[HubReference]):
@@ -71,9 +78,11 @@ class CacheSource(Source[HubReference]):
                 hint="set HF_HUB_CACHE or HF_HOME if the cache lies elsewhere",
             )
         asked = self.reference.revision
+        requested: str | None = asked or "main"
         commit = asked if asked and _COMMIT.match(asked) else self._by_ref(asked or "main")
         if commit is None:
-            commit = self._only_one(asked)
+            requested, commit = asked, self._only_one(asked)
+        self._check_folders(commit)
         if not (self._folder / "snapshots" / commit).is_dir():
             raise SourceNotFoundError(
                 f"the revision {commit} of {self.reference.repo_id} is not in the Hub cache",
@@ -82,16 +91,29 @@ class CacheSource(Source[HubReference]):
         return Resolved(
             place=self.reference.place(),
             name=self.reference.repo_id,
-            requested=asked or "main",
+            requested=requested,
             revision=commit,
         )
+
+    def _check_folders(self, commit: str) -> None:
+        """The repository's own folders are folders: a link in their place leads elsewhere.
+
+        Raises:
+            MalformedError: One is a link.
+        """
+        snapshots = self._folder / "snapshots"
+        for path in (self._folder, self._folder / "blobs", snapshots, snapshots / commit):
+            if path.is_symlink():
+                shown = path.relative_to(self._root)
+                raise MalformedError(f"{printable(str(shown))} in the Hub cache is a link")
 
     def _by_ref(self, name: str) -> str | None:
         try:
             path = self._folder / "refs" / name
             if not path.resolve().is_relative_to((self._folder / "refs").resolve()):
                 raise MalformedError(f"not a revision: {printable(name)}")
-            commit = path.read_text("ascii").strip()
+            with path.open("rb") as file:
+                commit = file.read(_LONGEST_REF).decode("ascii").strip()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except (OSError, UnicodeError) as error:
@@ -136,7 +158,7 @@ class CacheSource(Source[HubReference]):
             if isinstance(found, Problem):
                 yield found
             else:
-                yield self._entry(top, path, found, declared.get(path), resolved.revision)
+                yield from self._entry(top, path, found, declared.get(path), resolved.revision)
         absent = sorted(declared.keys() - seen)
         if absent:
             shown = ", ".join(printable(path) for path in absent[:_NAMED])
@@ -149,7 +171,7 @@ class CacheSource(Source[HubReference]):
 
     def _entry(
         self, top: Path, path: str, found: os.stat_result, known: CacheFile | None, commit: str
-    ) -> Entry | Problem:
+    ) -> Iterator[Entry | Problem]:
         link = top / path
         digests: dict[str, str] = {}
         target = str(link)
@@ -158,17 +180,24 @@ class CacheSource(Source[HubReference]):
                 target, digests = blob_target(self._root, self._folder, link)
                 found = Path(target).lstat()
         except MalformedError as error:
-            return Problem(path=path, code="symlink-escapes", what=error.what)
+            yield Problem(path=path, code="symlink-escapes", what=error.what)
+            return
         except OSError as error:
-            return Problem(
+            yield Problem(
                 path=path, code="unreadable", what=f"its blob is not there: {error.strerror}"
             )
+            return
         if not stat.S_ISREG(found.st_mode):
-            return Problem(path=path, code="special-file", what="not a regular file")
+            yield Problem(path=path, code="special-file", what="not a regular file")
+            return
         if known is not None:
-            digests = {**digests, **known.digests}
+            wrong = contradiction(known, digests, found.st_size)
+            if wrong is not None:
+                yield Problem(path=path, code="cache-tree", what=wrong, severity="mismatch")
+            # The bytes are held against the blob's name: that is what the Hub cache goes by.
+            digests = {**known.digests, **digests}
         self._targets[path] = target
-        return Entry(
+        yield Entry(
             path=path,
             size=found.st_size,
             digests=digests,
@@ -210,10 +239,20 @@ def _walk(
 ) -> Iterator[tuple[str, os.stat_result | Problem]]:
     """Files and links below a folder; directories are real ones, links to them are refused later."""
     if depth > 100:
-        yield prefix, Problem(path=prefix, code="unreadable", what="more than 100 directories deep")
+        yield (
+            prefix,
+            Problem(
+                path=prefix.rstrip("/"), code="unreadable", what="more than 100 directories deep"
+            ),
+        )
         return
-    with os.scandir(folder) as found:
-        items = sorted(found, key=lambda item: item.name)
+    try:
+        with os.scandir(folder) as found:
+            items = sorted(found, key=lambda item: item.name)
+    except OSError as error:
+        what = f"the folder cannot be listed: {error.strerror}"
+        yield prefix, Problem(path=prefix.rstrip("/") or None, code="unreadable", what=what)
+        return
     for item in items:
         path = prefix + item.name
         try:
@@ -229,22 +268,34 @@ def _walk(
 
 
 def cached_repositories(root: Path | None = None) -> list[HubReference]:
-    """Every downloaded revision of every repository in a Hub cache."""
+    """Every downloaded revision of every repository in a Hub cache.
+
+    Raises:
+        UnreadableError: The cache cannot be listed.
+    """
     base = root or cache_root(os.environ)
     found: list[HubReference] = []
-    for folder in sorted(base.iterdir()) if base.is_dir() else []:
-        kind, _, rest = folder.name.partition("--")
-        if kind not in {"models", "datasets", "spaces"} or not rest:
-            continue
-        commits = folder / "snapshots"
-        found += [
-            HubReference(
-                repo_id=rest.replace("--", "/"),
-                repo_type=kind.removesuffix("s"),  # type: ignore[arg-type]
-                revision=commit.name,
-                scheme="hf-cache",
-            )
-            for commit in (sorted(commits.iterdir()) if commits.is_dir() else [])
-            if _COMMIT.match(commit.name)
-        ]
+    try:
+        for folder in sorted(base.iterdir()) if base.is_dir() else []:
+            kind, _, rest = folder.name.partition("--")
+            commits = folder / "snapshots"
+            if kind not in _KINDS or not rest or not commits.is_dir():
+                continue
+            name = rest.replace("--", "/")
+            names = sorted(path.name for path in commits.iterdir())
+            texts = [f"{_KINDS[kind]}{name}@{each}" for each in names if _COMMIT.match(each)]
+            found += [each for each in map(_reference, texts) if each is not None]
+    except OSError as error:
+        raise UnreadableError(
+            f"the Hub cache at {printable(str(base))} cannot be listed: {error.strerror}"
+        ) from error
     return found
+
+
+def _reference(text: str) -> HubReference | None:
+    """None, and a warning, for a folder whose name is no repository's."""
+    try:
+        return parse_hub(text, scheme="hf-cache")
+    except UsageError as error:
+        log.warning("a folder of the Hub cache is left out: %s", error.what)
+        return None

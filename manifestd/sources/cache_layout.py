@@ -22,8 +22,9 @@ _MAX_TREE: Final = 256 * 1024 * 1024
 
 
 class CacheFile(msgspec.Struct, frozen=True):
-    """What the cache's tree says of one file: declared digests."""
+    """What the cache's tree says of one file: its size, and digests it declares."""
 
+    size: int
     digests: dict[str, str]
 
 
@@ -31,12 +32,16 @@ def cache_root(environ: Mapping[str, str]) -> Path:
     """The Hub cache, found as huggingface_hub finds it (HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME)."""
     given = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
     if given:
-        return Path(given).expanduser()
+        return _expanded(given)
     home = environ.get("HF_HOME")
     if home:
-        return Path(home).expanduser() / "hub"
+        return _expanded(home) / "hub"
     base = environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "huggingface" / "hub"
+    return _expanded(base) / "huggingface" / "hub"
+
+
+def _expanded(text: str) -> Path:
+    return Path(os.path.expandvars(text)).expanduser()
 
 
 def folder_of(reference: HubReference) -> str:
@@ -102,7 +107,26 @@ def _file(info: Mapping[str, Any]) -> CacheFile:
         digests["sha1-git"] = check_value("sha1-git", info["blob_id"])
     if info.get("xet_hash") is not None:
         digests["xet"] = check_value("xet", info["xet_hash"])
-    return CacheFile(digests)
+    size = info["size"]
+    if info.get("lfs_size") is not None:
+        size = info["lfs_size"]
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        raise TypeError(f"the size {size!r}")
+    return CacheFile(size, digests)
+
+
+def contradiction(known: CacheFile, named: Mapping[str, str], size: int) -> str | None:
+    """What the cache's tree says against a blob's name or size; None: nothing."""
+    if known.size != size:
+        return f"it has {size} bytes, the cache's own listing says {known.size}"
+    for algorithm, value in named.items():
+        stated = known.digests.get(algorithm)
+        if stated != value:
+            return (
+                f"its blob is called {value}, the cache's own listing says "
+                f"{algorithm} {stated or 'nothing'}"
+            )
+    return None
 
 
 def _note(what: str) -> Problem:

@@ -51,6 +51,7 @@ from manifestd.model.plugin_list import PluginList
 from manifestd.model.receipt import ReceiptCheck
 from manifestd.model.run import Run, RunPlan, Status
 from manifestd.model.snapshot import Snapshot, SnapshotResult
+from manifestd.model.snapshot_results import SnapshotResults
 from manifestd.model.statement import Statement
 from manifestd.workflows.against import AgainstReport
 from manifestd.workflows.oms import OmsResult
@@ -68,6 +69,7 @@ SCHEMAS: Final[dict[str, type]] = {
     "bundle": Bundle,
     "bundle-index": BundleIndex,
     "snapshot-result": SnapshotResult,
+    "snapshot-results": SnapshotResults,
     "diff": Diff,
     "files": FileList,
     "verify": VerifyReport,
