@@ -1,0 +1,127 @@
+"""Models that are found rather than listed, and how people are told of a run while it goes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from manifestd.cli.run_progress import run_progress
+from manifestd.model.change import Result
+from manifestd.model.entry import Measurement
+from manifestd.model.failure import Failure
+from manifestd.model.run import RunModel, RunSide
+from tests.workflows.run_world import World, by_name, configure, new_world, publish, ran
+
+
+@pytest.fixture
+def world(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Iterator[World]:
+    with new_world(monkeypatch, tmp_path, capsys) as made:
+        yield made
+
+
+class TestSelect:
+    """``[[select]]``."""
+
+    SELECT = '[[select]]\nhf = { author = "acme" }\n'
+
+    def test_models_of_the_hub_join_those_that_are_listed(self, world: World) -> None:
+        for name in ("acme/a", "acme/b", "other/c"):
+            publish(world, name)
+        for path in [key for key in world.s3.objects if key.startswith("acme/b/")]:
+            world.s3.objects["own/" + path] = world.s3.objects.pop(path)
+        own = '[[model]]\nname = "acme/b"\nsides = { mirror = "s3://bucket/own/{name}/" }\n'
+        configure(world, "other/c", more=own + self.SELECT)
+        document = ran(world, code=0)
+        assert list(by_name(document)) == ["other/c", "acme/b", "acme/a"]
+        assert "[[select]] found 2 models" in document["notes"]
+
+    def test_mistakes_in_the_listed_ones_come_before_the_question(self, world: World) -> None:
+        configure(world, "no such name", more=self.SELECT)
+        assert world.run("run").code == 2
+        assert (world.hub.requests, world.s3.seen) == ([], [])
+
+    def test_offline_takes_the_models_of_the_last_run(self, world: World) -> None:
+        for name in ("acme/a", "acme/b"):
+            publish(world, name)
+        configure(world, more=self.SELECT)
+        found = world.run("run", "--offline")
+        assert (found.code, "no run is finished" in found.err) == (3, True)
+        ran(world, code=0)
+        asked = len(world.hub.requests)
+        document = ran(world, "--offline", code=0)
+        assert set(by_name(document)) == {"acme/a", "acme/b"}
+        assert len(world.hub.requests) == asked
+        assert any("--offline" in note for note in document["notes"])
+
+    def test_a_selection_that_finds_nothing_is_refused(self, world: World) -> None:
+        publish(world, "other/c")
+        configure(world, more=self.SELECT)
+        found = world.run("run")
+        assert found.code == 2
+        assert "[[select]] finds no model" in found.err
+
+
+def model(name: str, result: Result = "pass", what: str = "it is gone") -> RunModel:
+    error = Failure(code="x", what=what, why=None, hint=None, facts={}, exit_code=3)
+    side = RunSide(reference="hf://a/b", error=None if result == "pass" else error)
+    return RunModel(
+        name=name, result=result, verdict=None, exit_code=0, reference="hub",
+        sides={"hub": side}, error=side.error,
+    )  # fmt: skip
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class TestProgress:
+    """A bar, lines, or nothing."""
+
+    def test_a_line_for_each_model_and_one_about_reading_now_and_then(self) -> None:
+        times = iter([0.0, 1.0, 2.0, 3.0, 4.0, 20.0, 20.0, 21.0, 22.0])
+        stream = io.StringIO()
+        with run_progress(
+            quiet=False, log_format="text", stream=stream, clock=lambda: next(times)
+        ) as told:
+            told.started("run", 2)
+            told.reading(2048, 1)
+            told.judged(model("a/b"))
+            told.bytes(1024)
+            told.bytes(0)
+            told.done(Measurement(path="x"))
+        assert stream.getvalue().splitlines() == [
+            "[1/2] pass    a/b",
+            "reading: 1.0 KiB of 2.0 KiB, 1/2 models",
+        ]
+
+    def test_names_from_outside_move_no_cursor(self) -> None:
+        stream = io.StringIO()
+        with run_progress(quiet=False, log_format="text", stream=stream) as told:
+            told.started("run", 1)
+            told.judged(model("a\x1b[2K\n", "error", "gone\r\u202e!"))
+        [line] = stream.getvalue().splitlines()
+        assert line == "[1/1] error   a\\x1b[2K\\x0a: gone\\x0d\\u202e!"
+
+    def test_on_a_terminal_only_trouble_stands_above_the_bar(self) -> None:
+        stream = Terminal()
+        with run_progress(quiet=False, log_format="text", stream=stream) as told:
+            told.started("run", 2)
+            told.judged(model("fine/one"))
+            told.judged(model("[bold]odd/one", "error"))
+        text = stream.getvalue()
+        assert "fine/one" not in text
+        assert "[2/2] error   [bold]odd/one: it is gone" in text
+        assert "2/2 models" in text
+
+    def test_quiet_is_silent(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with run_progress(quiet=True, log_format="text") as told:
+            told.started("run", 1)
+            told.judged(model("a/b", "error"))
+        assert capsys.readouterr() == ("", "")
+        assert told.finished == 1
