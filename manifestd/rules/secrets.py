@@ -12,15 +12,22 @@ import codecs
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Final, NamedTuple
 
 MAX_FOUND: Final = 50
 """Secrets reported for one file."""
+_MAX_HIDDEN: Final = 1000
+_MIN_BEGINNING: Final = 4
+"""Characters of a value before a cut, from which on the beginning is hidden, too."""
 
 _EDGE: Final = rb"(?<![A-Za-z0-9_])"
 _END: Final = rb"(?![A-Za-z0-9_])"
 _ADDRESS: Final = "password in an address"
+_PRIVATE: Final = "private key"
+_PEM_REACH: Final = 16384
+_PEM_LINE: Final = re.compile(rb"[A-Za-z0-9+/=]{16,}")
 
 _FORMS: Final[tuple[tuple[str, tuple[bytes, ...], re.Pattern[bytes]], ...]] = tuple(
     (kind, words, re.compile(pattern))
@@ -32,7 +39,7 @@ _FORMS: Final[tuple[tuple[str, tuple[bytes, ...], re.Pattern[bytes]], ...]] = tu
         ),
         ("AWS access key id", (b"AKIA", b"ASIA"), _EDGE + rb"A[KS]IA[A-Z0-9]{16}" + _END),
         (
-            "private key",
+            _PRIVATE,
             (b"-----BEGIN ",),
             rb"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----",
         ),
@@ -98,8 +105,7 @@ def find_secrets(data: bytes) -> list[Secret]:
         >>> find_secrets(b'{\n "token": "hf_' + b'aB3dEf6hIjK9' * 3 + b'"}')
         [Secret(kind='Hugging Face token', line=2)]
     """
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        data = data.decode("utf-16", "replace").encode("utf-8", "replace")
+    data = _utf8(data)
     spans: list[tuple[int, int, str]] = []
     for start, end, kind in _places(data):
         # A named value that has a form of its own is one secret, not two.
@@ -112,6 +118,65 @@ def find_secrets(data: bytes) -> list[Secret]:
         line, at = line + data.count(b"\n", at, start), start
         found.append(Secret(kind, line))
     return found
+
+
+def secret_values(data: bytes) -> dict[str, str]:
+    """The secrets themselves with their kinds, for :func:`hide` and for nothing else.
+
+    Of a private key these are the lines of its body, which a comparison may show one by one.
+    """
+    data = _utf8(data)
+    found: dict[str, str] = {}
+    for start, end, kind in islice(_places(data), _MAX_HIDDEN):
+        parts = [data[start:end]]
+        if kind == _PRIVATE:
+            parts = _PEM_LINE.findall(data[start : _pem_end(data, start)].replace(b"\\n", b"\n"))
+        for part in parts:
+            found.setdefault(part.decode("utf-8", "replace"), kind)
+    return found
+
+
+def hide(text: str, values: Mapping[str, str], name: str = "") -> str:
+    """A text without secrets: neither these values, nor their beginnings before a cut, nor others.
+
+    Args:
+        text: What would be shown.
+        values: Of :func:`secret_values`, from the files that the text was taken from.
+        name: What the text is called there; some secrets are told by their names only.
+
+    Example:
+        >>> hide("hf_" + "aB3dEf6hIjK9" * 3, {})
+        '[Hugging Face token, not shown]'
+    """
+    for value, kind in values.items():
+        text = text.replace(value, f"[{kind}, not shown]")
+    head, cut, rest = text.partition("…")
+    if cut:
+        for value, kind in values.items():
+            for length in range(len(value) - 1, _MIN_BEGINNING - 1, -1):
+                if head.endswith(value[:length]):
+                    head = f"{head[:-length]}[{kind}, not shown]"
+                    break
+        text = head + cut + rest
+    before = f'{name}": "'.encode("utf-8", "surrogatepass")
+    data = before + text.encode("utf-8", "surrogatepass")
+    for start, end, kind in sorted(islice(_places(data), _MAX_HIDDEN), reverse=True):
+        if len(before) <= start:
+            stop = _pem_end(data, start) if kind == _PRIVATE else end
+            data = data[:start] + f"[{kind}, not shown]".encode() + data[stop:]
+    return data[len(before) :].decode("utf-8", "surrogatepass")
+
+
+def _pem_end(data: bytes, start: int) -> int:
+    """Where a private key ends, or may end when its last line is not there."""
+    end = data.find(b"-----END", start, start + _PEM_REACH)
+    return end if end >= 0 else min(len(data), start + _PEM_REACH)
+
+
+def _utf8(data: bytes) -> bytes:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace").encode("utf-8", "replace")
+    return data
 
 
 def _places(data: bytes) -> Iterator[tuple[int, int, str]]:

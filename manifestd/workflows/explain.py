@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -11,13 +11,14 @@ from manifestd import canonical
 from manifestd.errors import MalformedError
 from manifestd.formats import findings_of, reader_for
 from manifestd.formats.base import Explanation
-from manifestd.model.change import FileDiff
+from manifestd.model.change import Change, FileDiff
 from manifestd.model.entry import Chunks, File, Problem
 from manifestd.model.evidence import Grade, at_least
 from manifestd.rules.compare import About
 from manifestd.rules.gaps import closing, snapshot_command
 from manifestd.rules.impact import assess
 from manifestd.rules.layouts import is_composite, part_digests
+from manifestd.rules.secrets import hide, secret_values
 from manifestd.store import Store
 
 MAX_CHANGES: Final = 300
@@ -154,8 +155,20 @@ class Explainer:
             # Facts were written by whoever took the snapshot; odd ones explain nothing.
             return None
         if found is not None and found.equivalent and _versions_differ(*facts):
-            return msgspec.structs.replace(found, equivalent=False)
-        return found
+            found = msgspec.structs.replace(found, equivalent=False)
+        return None if found is None else self._without_secrets(found, left, right)
+
+    def _without_secrets(self, found: Explanation, left: File, right: File) -> Explanation:
+        """What readers show of values goes to terminals, reports and messages."""
+        values: dict[str, str] = {}
+        if found.changes or found.summary:
+            for body in (self.body(left), self.body(right)):
+                values |= secret_values(body) if body is not None else {}
+        return msgspec.structs.replace(
+            found,
+            changes=[_hidden_change(change, values) for change in found.changes],
+            summary=None if found.summary is None else hide(found.summary, values),
+        )
 
     def body(self, file: File) -> bytes | None:
         """A file's bytes, where the store keeps them."""
@@ -163,6 +176,27 @@ class Explainer:
             return None
         digest = f"sha256:{file.sha256}"
         return self._store.blobs.get(digest) if self._store.blobs.has(digest) else None
+
+
+def _hidden_change(change: Change, values: Mapping[str, str]) -> Change:
+    return msgspec.structs.replace(
+        change,
+        at=hide(change.at, values),
+        left=_hidden(change.left, values, change.at),
+        right=_hidden(change.right, values, change.at),
+        what=_hidden(change.what, values),
+    )
+
+
+def _hidden(value: Any, values: Mapping[str, str], name: str = "") -> Any:
+    """A bounded value of a change without its secrets; whatever is no text stays."""
+    if isinstance(value, str):
+        return hide(value, values, name)
+    if isinstance(value, list):
+        return [_hidden(item, values, name) for item in value]
+    if isinstance(value, dict):
+        return {hide(key, values): _hidden(item, values, key) for key, item in value.items()}
+    return value
 
 
 def _naming(known: Sequence[bool], places: tuple[str, str]) -> str | None:

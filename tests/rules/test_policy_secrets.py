@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from manifestd.rules.secrets import MAX_FOUND, Secret, find_secrets
+from manifestd.rules.secrets import MAX_FOUND, Secret, find_secrets, hide, secret_values
 
 BODY = "JvHtLcWbKxRqPmZnYsDgFaEuTiOoVhBkJd"
 MIXED = "aB3dEf6hIjK9mN2pQr5tUv8xYz1cDe4gHiJ7"
@@ -90,3 +90,38 @@ def test_a_hostile_text_takes_no_more_time_than_its_length_allows(unit: bytes) -
 def test_a_large_vocabulary_has_none() -> None:
     vocabulary = {f"tok{number:x}en": number for number in range(100_000)}
     assert find_secrets(json.dumps({"model": {"vocab": vocabulary}}).encode()) == []
+
+
+@pytest.mark.parametrize("kind", SECRETS)
+def test_what_is_found_in_a_file_is_hidden_wherever_it_is_shown(kind: str) -> None:
+    found = secret_values(f"value {SECRETS[kind]}\nend\n".encode())
+    for value in found:
+        assert value not in hide(f"before {value} after", found)
+        assert value[:6] not in hide(f"before {value[:6]}… (300 characters)", found)
+    assert hide("before and after", found) == "before and after"
+
+
+@pytest.mark.parametrize("kind", SECRETS)
+def test_a_secret_is_hidden_without_its_file_too(kind: str) -> None:
+    shown = hide(f"é {SECRETS[kind]} \ud800", {})
+    assert f"[{kind}, not shown]" in shown
+    assert shown.startswith("é ")
+    assert shown.endswith(" \ud800") or kind == "private key"
+
+
+def test_a_secret_told_by_its_name_only_is_hidden_by_its_name() -> None:
+    value = "9f8a7b6c5d4e3f2a1b0c9d8e7f6a5b4c"
+    assert hide(value, {}, "/general.api_key") == "[secret by its name, not shown]"
+    assert hide(value, {}, "/general.digest") == value
+
+
+@pytest.mark.parametrize("newline", ["\n", "\\n"])
+def test_the_lines_of_a_private_key_are_hidden_one_by_one(newline: str) -> None:
+    lines = ["MIIEowIBAAKCAQEA" + MIXED, "nA9" + MIXED, "b/+" + MIXED]
+    text = newline.join(["-----BEGIN PRIVATE KEY-----", *lines, "-----END PRIVATE KEY-----", "x"])
+    found = secret_values(text.encode())
+    for line in lines:
+        assert hide(line, found) == "[private key, not shown]"
+    whole = hide(text.replace("\\n", "\n"), {})
+    assert not any(line in whole for line in lines)
+    assert whole.endswith("-----END PRIVATE KEY-----\nx")

@@ -302,6 +302,22 @@ def test_a_token_in_a_config_is_found_and_never_printed(
         assert TOKEN[3:20] not in shown.out + shown.err
 
 
+@pytest.mark.parametrize("path", ["config.json", "README.md", "run.py"])
+def test_a_comparison_says_that_a_token_changed_and_never_prints_it(
+    firm: Path, capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    (firm / "m" / path).write_text(f'{{\n "hub_token": "{TOKEN}"\n}}')
+    assert run(["-q", "snapshot", "dir", "m", "--name", "one"]) == 0
+    (firm / "m" / path).write_text(f'{{\n "hub_token": "{TOKEN[:-1]}Z"\n}}')
+    assert run(["-q", "snapshot", "dir", "m", "--name", "two"]) == 0
+    capsys.readouterr()
+    for form in ("text", "json", "markdown", "html", "junit", "sarif"):
+        assert run(["-v", "diff", "one", "two", "--format", form]) == 1
+        shown = capsys.readouterr()
+        assert form != "json" or "[Hugging Face token, not shown]" in shown.out
+        assert TOKEN[3:20] not in shown.out + shown.err
+
+
 def test_old_snapshots_are_judged_by_the_policy_of_today(
     firm: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
