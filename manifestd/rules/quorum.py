@@ -149,7 +149,7 @@ def objection_to(vote: Vote, question: Question) -> str | None:
     if vote.manifest != question.manifest:
         return f"it is for other bytes, {vote.manifest}"
     if vote.revoked is not None:
-        return f"{vote.revoked} revoked it"
+        return f"revoked by {vote.revoked}"
     if question.now > vote.expires:
         return f"it expired at {vote.expires:%Y-%m-%d %H:%M} UTC"
     if vote.policy != question.policy:

@@ -113,7 +113,7 @@ def test_the_author_alone_never_fills_a_quorum() -> None:
         ({"manifest": "sha256:cc"}, "for other bytes"),
         ({"policy": "sha256:cc"}, "another policy"),
         ({"expires": NOW - timedelta(seconds=1)}, "expired at 2026-03-01"),
-        ({"revoked": "bob (found a flaw)"}, "bob (found a flaw) revoked it"),
+        ({"revoked": "bob (found a flaw)"}, "revoked by bob (found a flaw)"),
         ({"flaw": "the key is not trusted"}, "the key is not trusted"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,

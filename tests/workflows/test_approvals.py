@@ -193,7 +193,7 @@ def test_a_revoked_approval_closes_it_and_a_new_one_opens_it_again(team: Team, b
         done = revoke_approval(store, team.desk(day(1)), signer, first.approval[7:17], "a flaw")
         check_document("approval-result", msgspec.json.encode(done))
         assert (done.action, done.by, done.status.holds) == ("revoked", by, False)
-        assert done.status.approvals[0].why == f"{by} (a flaw) revoked it"
+        assert done.status.approvals[0].why == f"revoked by {by} (a flaw)"
         again = revoke_approval(store, team.desk(day(1)), signer, first.approval, "a flaw")
         assert (again.action, again.entry) == ("unchanged", None)
         assert team.approve(store, "bob", one, at=day(2)).status.holds

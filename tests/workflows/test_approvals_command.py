@@ -125,7 +125,7 @@ def test_an_approval_is_taken_back_with_a_reason(team: Team, capsys: Capture) ->
     assert document(capsys, *revoke)[1]["code"] == "usage"
     code, found = document(capsys, *revoke, "--reason", "a flaw")
     assert (code, found["action"]) == (0, "revoked")
-    assert found["status"]["approvals"][0]["why"] == "carol (a flaw) revoked it"
+    assert found["status"]["approvals"][0]["why"] == "revoked by carol (a flaw)"
     assert document(capsys, *revoke, "--reason", "again")[1]["action"] == "unchanged"
 
 

@@ -191,7 +191,7 @@ def test_a_missing_approval_is_told_with_names_and_the_command_that_asks_for_it(
     assert closed(document) == ["approvals"]
     check = document["checks"][-1]
     assert check["what"] == "missing: 1 more of ml (could be: bob)"
-    assert check["details"] == ["bob's does not count: bob (a flaw) revoked it"]
+    assert check["details"] == ["bob's does not count: revoked by bob (a flaw)"]
     assert check["opens"].startswith(f"manifestd approve {TAG} sha256:")
 
 
