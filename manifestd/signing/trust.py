@@ -76,6 +76,7 @@ class Trust(msgspec.Struct, frozen=True):
             if person
             else f"the key {key.key_id[:12]} is not trusted",
             why="; ".join(objections) or "it stands in no [[trust]] entry of the configuration",
+            hint=f'only if it should count: give it a [[trust]] entry with "{action}" in `may`',
             facts={"keyId": key.key_id, "person": person, "action": action},
         )
 

@@ -19,6 +19,8 @@ def test_a_key_counts_only_for_what_it_may(keys: Path) -> None:
     with pytest.raises(UntrustedError) as caught:
         trust.require(public(keys), "approve", NOON)
     assert caught.value.why == "it may snapshot, not approve"
+    assert caught.value.hint is not None
+    assert '"approve" in `may`' in caught.value.hint
     assert "alice" in caught.value.what
 
 
