@@ -57,6 +57,10 @@ FORMATS = ("text", "json", "markdown", "html", "junit", "sarif", "csv")
     help="Also write the result in this format to a file; may be repeated.",
 )  # fmt: skip
 @click.option("--changes-only", is_flag=True, help="Leave models that pass out of the reports.")
+@click.option(
+    "--every-file", is_flag=True,
+    help="Name identical files too: in json, html and junit. They are counted otherwise.",
+)  # fmt: skip
 @click.option("--key", metavar="URI", help="Sign with this key instead of the configured one.")
 @click.option("--no-sign", is_flag=True, help="Sign nothing.")
 @click.option(
@@ -109,6 +113,7 @@ def _run(
         tool=f"manifestd/{__version__}",
         token=secrets.token_hex(4),
         offline=options["offline"],
+        every_file=options["every_file"],
         jobs=options["jobs"] or max(JOBS, os.cpu_count() or 1),
         retry_budget=options["patience"],
         own_outputs=(*context.own_outputs(), *outputs),
@@ -253,6 +258,10 @@ def _report(text: str) -> tuple[Report, Path]:
 def _renderer(form: str) -> Report:
     from manifestd.reports import REPORTS
 
+    if form not in REPORTS.names():
+        raise UsageError(
+            f"there is no report format {form!r}", hint="known are " + ", ".join(REPORTS.names())
+        )
     return REPORTS.load(form)()
 
 

@@ -95,7 +95,8 @@ class RunModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         reference: Name of the side the others are compared with.
         sides: Side -> its snapshot, the reference first.
         compared: For each diff, the name of the side on its right; its left is the reference.
-        diffs: Differences only: identical files are counted and not listed.
+        diffs: Differences only: identical files are counted and not listed, unless that was
+            asked for (``run --every-file``).
         attestations: Digests of the signed in-toto test results, one for each diff; empty
             when nothing is signed.
         policy: What the policy objects to, of all sides; of equal content it is said once.

@@ -73,9 +73,16 @@ def section(model: RunModel) -> Iterator[str]:
             if item.file is not None and item.side == side:
                 files.append(item.file)
                 results[item.file.path] = item.result
-        same = diff.counts.identical
+        for file in diff.files:
+            if file.verdict == "identical":
+                files.append(file)
+                results[file.path] = "pass"
+        same = diff.counts.identical - sum(file.verdict == "identical" for file in files)
         left, right = html(model.reference), html(side)
-        if files:
+        if files and not same:
+            yield f"<p>{left} (left) against {right} (right):</p>"
+            yield from file_table(files, results)
+        elif files:
             yield f"<p>{left} (left) against {right} (right); {same} more files are identical:</p>"
             yield from file_table(files, results)
         else:

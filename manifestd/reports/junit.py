@@ -115,7 +115,7 @@ def _of_model(model: RunModel, run: Run) -> Suite:
 
 
 def _run_cases(model: RunModel) -> Iterator[_Case]:
-    """A case for each side, for each finding and file, and one for the identical files."""
+    """A case for each side, finding and file; one for all identical files that are not listed."""
     for name, side in model.sides.items():
         if side.error is None:
             problems = "\n".join(map(visible, problem_lines(side, 20)))
@@ -134,8 +134,12 @@ def _run_cases(model: RunModel) -> Iterator[_Case]:
         lines = [item.what, *([f"hint: {item.hint}"] if item.hint else [])]
         yield _Case(name, kind, item.rule, item.what, "\n".join(map(visible, lines)))
     for name, diff in zip(model.compared, model.diffs, strict=False):
-        if diff.counts.identical:
-            yield _Case(f"({name}: {diff.counts.identical} identical files)", "", "identical", "")
+        listed_ = [file for file in diff.files if file.verdict == "identical"]
+        for file in listed_:
+            case = _case(file, "pass")
+            yield case._replace(name=f"{name}: {case.name}" if several else case.name)
+        if unlisted := diff.counts.identical - len(listed_):
+            yield _Case(f"({name}: {unlisted} identical files)", "", "identical", "")
 
 
 def _properties(diff: Diff) -> list[tuple[str, str]]:

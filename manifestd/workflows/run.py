@@ -52,6 +52,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         tool: Name and version for records.
         token: Random text that tells this run from others of the same second.
         offline: Compare what is stored; ask no source.
+        every_file: Name identical files too.
         jobs: Files read at once, over all models.
         retry_budget: Seconds that one request may spend on retries.
         own_outputs: Absolute paths that manifestd itself writes.
@@ -62,6 +63,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     tool: str
     token: str
     offline: bool = False
+    every_file: bool = False
     jobs: int = JOBS
     retry_budget: float = 120.0
     own_outputs: tuple[str, ...] = ()
@@ -107,6 +109,7 @@ def run_models(
             tool=request.tool,
             run_id=run_id,
             offline=request.offline,
+            every_file=request.every_file,
             jobs=request.jobs,
             retry_budget=request.retry_budget,
             company=Company(

@@ -63,6 +63,7 @@ class Judging(msgspec.Struct, frozen=True, kw_only=True):
         tool: Name and version for records.
         run_id: Name of the run.
         offline: Compare what is stored; ask no source.
+        every_file: Name identical files too, which reads both lists whole.
         jobs: Files read at once, over all models.
         retry_budget: Seconds that one request may spend on retries.
         company: What snapshots share.
@@ -77,6 +78,7 @@ class Judging(msgspec.Struct, frozen=True, kw_only=True):
     tool: str
     run_id: str
     offline: bool
+    every_file: bool
     jobs: int
     retry_budget: float
     company: Company
@@ -212,8 +214,9 @@ class ModelJudge:
             if left is None or name == planned.reference:
                 continue
             found = compare_stored(
-                self._store, (left, right), trust=self._common.trust, paths=planned.paths
-            )
+                self._store, (left, right), trust=self._common.trust, paths=planned.paths,
+                list_identical=self._common.every_file,
+            )  # fmt: skip
             yield name, bounded(found)
 
     def _findings(

@@ -7,6 +7,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -242,3 +243,40 @@ class TestOneModel:
         command = note.partition("manifestd ")[2].split()
         whole = world.run(*command, "--format", "json")
         assert len(whole.json["files"]) == 250
+
+
+class TestEveryFile:
+    """Identical files are counted, and named where that is asked for."""
+
+    def test_each_file_has_its_case_and_its_row(self, world: World) -> None:
+        names = set(publish(world, "acme/one", flip))
+        publish(world, "acme/two")
+        configure(world, "acme/one", "acme/two")
+        reports = ("--report", "junit:j.xml", "--report", "html:r.html")
+        document = ran(world, "--every-file", *reports, code=1)
+        for model in document["models"]:
+            assert {file["path"] for file in model["diffs"][0]["files"]} == names
+        suites = ET.parse(world.home / "j.xml").getroot()
+        for suite in suites:
+            cases = {case.get("name", "") for case in suite.iter("testcase")}
+            assert {name for name in cases if not name.startswith("(")} == names
+            assert not any("identical" in name for name in cases)
+        page = (world.home / "r.html").read_text()
+        for name in names:
+            assert page.count(f'<td class="path">{name}</td>') == 2
+
+        ran(world, "--offline", *reports, code=1)
+        (one, two) = ET.parse(world.home / "j.xml").getroot()
+        for suite, same in ((one, len(names) - 1), (two, len(names))):
+            named = [case.get("name") for case in suite.iter("testcase")]
+            assert f"(mirror: {same} identical files)" in named
+        assert "all 9 files are identical" in (world.home / "r.html").read_text()
+
+    def test_a_format_that_there_is_not_is_named_before_anything_is_asked(
+        self, world: World
+    ) -> None:
+        configure(world, "acme/one")
+        found = world.run("run", "--report", "junitt:j.xml")
+        assert found.code == 2
+        assert "there is no report format 'junitt'" in found.err
+        assert not world.hub.requests
