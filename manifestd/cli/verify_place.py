@@ -104,8 +104,12 @@ def _lock_lines(found: LockCheck) -> Iterator[str]:
 
 
 def _receipt_lines(found: ReceiptCheck) -> Iterator[str]:
-    word = "verified" if found.verified else "NOT VERIFIED"
-    yield printable(f"{word}: {found.place} passed the gate {found.tag}")
+    if found.verified:
+        yield printable(f"verified: {found.place} passed the gate {found.tag}")
+    else:
+        yield printable(
+            f"NOT VERIFIED: the receipt of {found.tag} does not cover {found.place} now"
+        )
     yield f"  manifest  {found.manifest}"
     yield printable(f"  receipt   by {found.by} at {found.at[:19]}Z, until {found.expires[:19]}Z")
     if found.files:

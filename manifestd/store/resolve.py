@@ -180,5 +180,5 @@ def _nothing(snapshots: Snapshots, text: str, body: str) -> NotStoredError:
     elif isinstance(reference, DirectoryReference):
         hint = f"take one: `manifestd snapshot dir {body}`"
     else:
-        hint = "run `manifestd list` to see what there is"
+        hint = "run `manifestd list` to see what there is; a directory is written ./NAME"
     return NotStoredError(f"nothing in the store is called {text!r}", hint=hint)

@@ -29,6 +29,11 @@ from manifestd.workflows.sign import signature_of
 from manifestd.workflows.tags import state_of
 
 _SHOWN: Final = 10
+_WORDS: Final[dict[str, str]] = {
+    "leftOnly": "missing",
+    "rightOnly": "not part of what was released",
+    "unverifiable": "not decided",
+}
 
 _OBSERVED: Final = frozenset({"min_evidence", "max_age", "require_signature"})
 """Rules about how and when a place was looked at; the others are about content."""
@@ -174,7 +179,10 @@ class _Gate:
         found = compare_stored(self.store, (Digest(released.snapshot), self.candidate.snapshot))
         others = [file for file in found.files if file.verdict != "identical"]
         sure = [file for file in others if file.verdict != "unverifiable"]
-        details = [f"{file.path}: {file.verdict}" for file in (sure or others)[:_SHOWN]]
+        details = [
+            f"{file.path}: {_WORDS.get(file.verdict, file.verdict)}"
+            for file in (sure or others)[:_SHOWN]
+        ]
         if len(sure or others) > _SHOWN:
             details.append(f"{len(sure or others) - _SHOWN} more")
         look = f"manifestd diff {released.snapshot} {self.candidate.snapshot}"

@@ -156,7 +156,8 @@ def check_receipt(
         reference=parse_reference(place or receipt.place), own_outputs=own_outputs
     )
     where = str(request.reference)
-    if where != receipt.place and request.reference.scheme != "file":
+    schemes = {request.reference.scheme, parse_reference(receipt.place).scheme}
+    if where != receipt.place and schemes != {"file"}:
         raise UsageError(
             f"the receipt is for {receipt.place}, not for {where}",
             hint=f"run `manifestd gate {receipt.tag} {where} --receipt FILE`",

@@ -115,8 +115,8 @@ def test_the_approved_bytes_pass_from_s3_and_one_flipped_byte_does_not(
     ("change", "told"),
     [
         ({"config.json": b'{"torch_dtype": "float17"}'}, "config.json: different"),
-        ({"evil.py": b"import os"}, "evil.py: rightOnly"),
-        ({"weights/part.bin": None}, "weights/part.bin: leftOnly"),
+        ({"evil.py": b"import os"}, "evil.py: not part of what was released"),
+        ({"weights/part.bin": None}, "weights/part.bin: missing"),
     ],
     ids=["flipped", "added", "missing"],
 )

@@ -134,6 +134,17 @@ def test_files_that_came_or_went_are_named(team: Team, capsys: Capture) -> None:
     }
 
 
+def test_people_are_told_that_the_receipt_does_not_cover_what_is_there_now(
+    team: Team, capsys: Capture
+) -> None:
+    Path("copy/evil.py").write_text("import os")
+    capsys.readouterr()
+    assert run(["verify", "--receipt", "receipt.json"]) == 4
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"NOT VERIFIED: the receipt of {TAG} does not cover file://")
+    assert "passed" not in shown
+
+
 def test_a_link_in_place_of_a_file_is_refused(team: Team, capsys: Capture) -> None:
     Path("copy/config.json").rename("aside.json")
     Path("copy/config.json").symlink_to(Path("aside.json").absolute())
@@ -275,6 +286,7 @@ def test_objects_in_s3_are_known_again_by_their_etags(
     assert run(["-q", "gate", TAG, "s3://models/m/", "--receipt", "receipt.json"]) == 0
     assert check(capsys)[0] == 0
     assert check(capsys, "s3://models/other/")[0] == 2
+    assert check(capsys, "copy")[0] == 2
     s3.put_object(Bucket="models", Key="m/config.json", Body=b"[]")
     code, document = check(capsys)
     assert (code, document["problems"][0]["path"]) == (4, "config.json")
