@@ -29,8 +29,7 @@ from manifestd.workflows.plan import GIT_BLOB_LIMIT
 CHUNK: Final = 64 * 1024 * 1024
 LOCAL_LARGE: Final = 512 * 1024 * 1024
 """Bytes above which a local file gets chunk digests: they cost a fifth of the time where all
-cores hash, and a smaller local file is read again in less than a second. One whose tensors
-have digests gets none: they say more, and each byte would be hashed a third time (adr/0012)."""
+cores hash, and a smaller local file is read again in less than a second (docs/adr/0012)."""
 SMALL: Final = 1024 * 1024
 """Bytes up to which a file is held in memory while it is measured."""
 _ROOM: Final = 32 * 1024 * 1024
@@ -168,9 +167,7 @@ class Worker:
         # nothing, so that a read that was cut and resumed is still checked end to end.
         free = _FREE & entry.digests.keys()
         layouts = task.layouts
-        if entry.size > (LOCAL_LARGE if self._source.local else CHUNK) and not (
-            self._source.local and regions
-        ):
+        if entry.size > (LOCAL_LARGE if self._source.local else CHUNK):
             layouts = (ChunkLayout(algorithm="blake3", size=CHUNK), *layouts)
         wants = Wants(
             git_blob=entry.size <= GIT_BLOB_LIMIT or "sha1-git" in free,

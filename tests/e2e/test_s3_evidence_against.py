@@ -69,17 +69,18 @@ def test_what_is_other_missing_and_extra_is_named(desk: Desk, model: Path) -> No
     assert "extra      backdoor.py" in shown
 
 
-def test_damage_is_located_to_a_piece_and_a_tensor(desk: Desk) -> None:
+def test_damage_is_located_to_a_piece_and_a_tensor(desk: Desk, faulty_s3: FaultServer) -> None:
     tensors = {
         f"h.{number}": ("U8", [40 * MIB], bytes([number]) * (40 * MIB)) for number in range(4)
     }
     data = safetensors(tensors)
+    faulty_s3.put("p/model.safetensors", data)
+    desk("snapshot", "s3", MIRROR)
     place = Path(desk.tree("model", {"model.safetensors": data}))
-    desk("snapshot", "dir", "model")
     with (place / "model.safetensors").open("r+b") as file:
         file.seek(struct.unpack("<Q", data[:8])[0] + 8 + 90 * MIB)
         file.write(b"!")
-    found = against(desk, "model", str(place), 1)
+    found = against(desk, MIRROR, str(place), 1)
     [changed] = found["files"]
     assert changed["basis"] == {"algorithm": "blake3", "left": "measured", "right": "measured"}
     assert changed["changes"] == [
