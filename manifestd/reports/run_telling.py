@@ -51,12 +51,16 @@ class Item(NamedTuple):
 
 
 def result_of(run: Run) -> Result:
-    """The worst result of its models; ``pass`` of a run that judged none."""
+    """The worst result of its models; ``pass`` of a run that judged none.
+
+    What an interrupted run did not judge is undecided.
+    """
     counts = run.counts
     there = {
         "fail": counts.fail, "error": counts.error, "unknown": counts.unknown, "pass": counts.passed,
     }  # fmt: skip
-    return next((result for result in RESULTS if there[result]), "pass")
+    found: Result = next((result for result in RESULTS if there[result]), "pass")
+    return "unknown" if run.interrupted and found == "pass" else found
 
 
 def run_headline(run: Run) -> str:

@@ -276,3 +276,12 @@ class TestHtml:
         assert "the licence other is not allowed" in seen
         assert "&lt;script&gt;alert(1)&lt;/script&gt;.json" in seen
         assert "<script" not in seen
+
+
+@pytest.mark.parametrize("name", ["text", "markdown", "html"])
+def test_a_run_that_was_interrupted_is_never_headed_as_passed(name: str) -> None:
+    for models in ((), (passing(),)):
+        found = REPORTS.load(name)().run(run_of(*models, interrupted=True), ReportOptions())
+        head = found[found.index("<h1>") :] if name == "html" else found
+        assert "UNKNOWN" in head[:120]
+        assert "INTERRUPTED" in head[:300]
