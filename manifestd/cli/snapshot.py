@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -223,11 +225,24 @@ def _show(context: Context, result: Any, exit_code: int) -> None:
         ("signed by", ", ".join(result.signed_by) or "nobody (unsigned)"),
     ]
     emit(table(rows))
-    for problem in result.problems:
-        if problem.severity != "note" or not context.quiet:
-            _say_problem(problem)
+    _say_problems([one for one in result.problems if one.severity != "note" or not context.quiet])
     if exit_code == 4:
         say("Bytes contradict what the source declares; see the mismatches above.")
+
+
+_ALIKE: Final = 5
+"""Problems of one code that are told one by one; thousands would hide the one that matters."""
+
+
+def _say_problems(problems: Sequence[Problem]) -> None:
+    met: Counter[str] = Counter()
+    for problem in problems:
+        met[problem.code] += problem.severity != "mismatch"
+        if met[problem.code] <= _ALIKE or problem.severity == "mismatch":
+            _say_problem(problem)
+    for code, count in met.items():
+        if count > _ALIKE:
+            say(f"… and {count - _ALIKE} more {code} (--format json lists them)")
 
 
 def _say_problem(problem: Problem) -> None:
@@ -247,6 +262,5 @@ def _explain(request: Any, form: str) -> int:
         emit_json(found)
         return 0
     emit(explanation_text(found))
-    for problem in found.problems:
-        _say_problem(problem)
+    _say_problems(found.problems)
     return 0
