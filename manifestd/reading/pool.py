@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, TypeVar
 
@@ -35,6 +35,7 @@ def run_tasks(
     stop: threading.Event | None = None,
     lost: Callable[[T, UnreadableError], R] | None = None,
     waiting: Callable[[], None] | None = None,
+    late: Callable[[R], None] | None = None,
 ) -> Generator[R]:
     """Apply ``work`` to every item, ``jobs`` at a time, and yield results as they come.
 
@@ -53,6 +54,7 @@ def run_tasks(
             it that raises.
         waiting: Called some times a second while threads are waited for; what it raises
             ends the work, as an interrupt does.
+        late: Given what threads had finished, or still finish, when the work is ended early.
 
     Raises:
         UnreadableError: An item's worker died three times (out of memory, killed).
@@ -67,6 +69,7 @@ def run_tasks(
         stop=stop or threading.Event(),
         lost=lost,
         waiting=waiting,
+        late=late,
     )
 
 
@@ -79,20 +82,23 @@ def _run(
     stop: threading.Event,
     lost: Callable[[T, UnreadableError], R] | None,
     waiting: Callable[[], None] | None,
+    late: Callable[[R], None] | None,
 ) -> Generator[R]:
     # Asked when the first result is: threads may have been started since the call.
     if processes and threading.active_count() == 1:
         yield from run_forked(items, work, jobs=jobs, lost=lost)
     else:
-        yield from _run_threads(items, work, jobs, stop, waiting)
+        yield from _run_threads(items, work, jobs=jobs, stop=stop, waiting=waiting, late=late)
 
 
 def _run_threads(
     items: Iterable[T],
     work: Callable[[T], R],
+    *,
     jobs: int,
     stop: threading.Event,
     waiting: Callable[[], None] | None,
+    late: Callable[[R], None] | None,
 ) -> Generator[R]:
     team = _Team(work, jobs, waiting)
     finished = False
@@ -112,6 +118,9 @@ def _run_threads(
         if not finished:
             stop.set()
         team.dismiss(None if finished else _PATIENCE)
+        if late is not None and not finished:
+            for result in team.leftovers():
+                late(result)
 
 
 class _Team(Generic[T, R]):
@@ -161,6 +170,16 @@ class _Team(Generic[T, R]):
         deadline = None if patience is None else time.monotonic() + patience
         for thread in self._threads:
             thread.join(None if deadline is None else max(deadline - time.monotonic(), 0))
+
+    def leftovers(self) -> Iterator[R]:
+        """What was finished and not asked for."""
+        while True:
+            try:
+                outcome = self._done.get_nowait()
+            except Empty:
+                return
+            if not isinstance(outcome, BaseException):
+                yield outcome[0]
 
     def _run(self) -> None:
         while (item := self._todo.get()) is not None and not self._dismissed:

@@ -66,15 +66,16 @@ class Store:
         self.close()
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
         """Everything inside happens, or nothing; a nested one is part of the outermost.
 
-        Waits for the disk at the end. Other processes cannot write meanwhile.
+        Waits for the disk at the end, unless told not to: then a power cut (no crash and no
+        kill) may undo it whole. Other processes cannot write meanwhile.
 
         Raises:
             StoreLockedError: Another process has been writing for 10 seconds.
         """
-        with self._database.transaction():
+        with self._database.transaction(durable=durable):
             yield
 
     def journal(self, key: str) -> Journal:

@@ -82,6 +82,7 @@ class Worker:
         *,
         jobs: int,
         waiting: Callable[[], None] | None = None,
+        late: Callable[[Measurement], None] | None = None,
     ) -> Generator[Measurement]:
         """Measure in threads, with a bound on the bytes of bodies that are in memory.
 
@@ -90,10 +91,12 @@ class Worker:
             work: This worker, or something around it.
             jobs: Files read at once.
             waiting: As :func:`~manifestd.reading.pool.run_tasks` has it.
+            late: Likewise.
         """
         return_large_blocks()
         self._room = room = Room(_ROOM)
-        with closing(run_tasks(tasks, work, jobs=jobs, waiting=waiting)) as results, closing(room):
+        measuring = run_tasks(tasks, work, jobs=jobs, waiting=waiting, late=late)
+        with closing(measuring) as results, closing(room):
             for measured in results:
                 yield measured
                 # Whoever took it has stored it by now, or holds little.
@@ -227,8 +230,12 @@ def run_forked(
     *,
     jobs: int,
     waiting: Callable[[], None] | None = None,
+    late: Callable[[Measurement], None] | None = None,
 ) -> Generator[Measurement]:
-    """Measure in forked workers; results cross as msgpack, at a quarter of pickle's cost."""
+    """Measure in forked workers; results cross as msgpack, at a quarter of pickle's cost.
+
+    Where threads have to be used after all, ``late`` is given what they finish after the end.
+    """
     encoder = msgspec.msgpack.Encoder()
     decoder = msgspec.msgpack.Decoder(Measurement)
     results = run_tasks(
@@ -237,6 +244,7 @@ def run_forked(
         jobs=jobs,
         processes=True,
         waiting=waiting,
+        late=None if late is None else lambda data: late(decoder.decode(data)),
     )
     with closing(results):
         for data in results:

@@ -40,6 +40,7 @@ from manifestd.workflows.taking import (
     default_jobs,
     exit_code_of,
     open_source,
+    signed,
 )
 
 __all__ = [
@@ -56,10 +57,9 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-_BATCH_SECONDS: Final = 1.0
-_BATCH_BYTES: Final = 256 * 1024 * 1024
+_BATCH_SECONDS: Final = 0.05
 _BATCH_BODIES: Final = 8 * 1024 * 1024
-"""Results are journaled once so much was read for them or is kept of them, or after a second."""
+"""Results are journaled after this time, or once they hold so much: a kill loses no more."""
 _INHERITED: Final = 200_000
 _REMEMBERED: Final = 10_000
 """Files up to which an earlier snapshot's list, which is needed three times, is read once."""
@@ -146,6 +146,7 @@ class _Run:
         self.keeper = Keeper(store)
         self.decided = bytearray()
         self.reading: dict[str, Entry] = {}
+        self.batch: list[Measurement] = []
         self.measured: dict[str, Journaled] = {}
         self.to_read = self.to_read_bytes = 0
         self.resumed = 0
@@ -255,8 +256,20 @@ class _Run:
         worker = Worker(self.source, self.resolved, None if forked else told.bytes)
         run = run_forked if forked else worker.run_threads
         work, jobs = company.in_turn(worker), self.source.settings.jobs
-        with closing(run(tasks, work, jobs=jobs, waiting=company.waiting)) as results:
+        waiting = partial(self._wait, company.waiting)
+        with closing(run(tasks, work, jobs=jobs, waiting=waiting, late=self._late)) as results:
             self._collect(results, told, forked=forked)
+
+    def _wait(self, then: Callable[[], None] | None) -> None:
+        """While a long file is read, what came before it must not wait in memory."""
+        self._keep(journal=True)
+        if then is not None:
+            then()
+
+    def _late(self, measured: Measurement) -> None:
+        """What threads finished when the run had been ended: it need not be read again."""
+        self.batch.append(measured)
+        self._keep(journal=True)
 
     def _tasks(self, sizes: range) -> Iterator[Task]:
         other = self._beside(self.other)
@@ -286,36 +299,33 @@ class _Run:
         return action == "headers" or "sha256" in found[1].digests
 
     def _collect(self, results: Iterator[Measurement], told: Progress, *, forked: bool) -> None:
-        batch: list[Measurement] = []
-        written, fresh, held = time.monotonic(), 0, 0
+        written, held = time.monotonic(), 0
         try:
             for measured in results:
-                batch.append(measured)
+                self.batch.append(measured)
                 self.bytes_read += measured.bytes_read
                 if forked:
                     told.bytes(measured.bytes_read)
                 told.done(measured)
-                fresh += measured.bytes_read
                 held += len(measured.body or b"")
                 now = time.monotonic()
-                full = fresh >= _BATCH_BYTES or held >= _BATCH_BODIES
-                if full or now - written > _BATCH_SECONDS:
-                    self._keep(batch, journal=True)
-                    written, fresh, held = now, 0, 0
+                if held >= _BATCH_BODIES or now - written > _BATCH_SECONDS:
+                    self._keep(journal=True)
+                    written, held = now, 0
                 del measured  # with its body, before the next one comes
         except BaseException:
-            self._keep(batch, journal=True)
+            self._keep(journal=True)
             raise
         # The record follows at once: what it needs need not be journaled first.
-        self._keep(batch, journal=False)
+        self._keep(journal=False)
 
-    def _keep(self, batch: list[Measurement], *, journal: bool) -> None:
-        if not batch:
+    def _keep(self, *, journal: bool) -> None:
+        if not self.batch:
             return
         encode = msgspec.msgpack.encode
         rows: list[tuple[str, str, bytes]] = []
-        with self.store.transaction():
-            for measured in batch:
+        with self.store.transaction(durable=False):
+            for measured in self.batch:
                 kept = self.keeper.keep(measured)
                 entry = self.reading.pop(measured.path)
                 self.measured[measured.path] = kept
@@ -323,7 +333,7 @@ class _Run:
                 if journal and entry.identity and measured.problem is None:
                     rows.append((measured.path, _token(entry), encode(kept)))
             self.journal.append(rows)
-        batch.clear()
+        self.batch.clear()
 
     def _found(self, entry: Entry, action: str) -> Journaled | None:
         """What is known of a file from this run, or from the interrupted one before it."""
@@ -353,7 +363,7 @@ class _Run:
             )
             data = canonical.encode(record)
             digest = Digest("sha256:" + canonical.sha256_hex(data))
-            bundle, signed_by = _sign(record, digest, signer)
+            bundle, signed_by = signed(record, digest, signer)
             self.store.snapshots.add(data, bundle, at=clock())
             self.journal.clear()
         return Taken(
@@ -387,13 +397,3 @@ class _Run:
 
 def _token(entry: Entry) -> str:
     return canonical.encode([entry.size, entry.identity]).decode()
-
-
-def _sign(
-    record: Snapshot, digest: Digest, signer: Signer | None
-) -> tuple[bytes | None, list[str]]:
-    if signer is None:
-        return None, []
-    from manifestd.workflows.sign import sign_snapshot, signer_name
-
-    return sign_snapshot(record, digest, signer), [signer_name(signer)]

@@ -9,8 +9,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from manifestd.model.digest import Digest
 from manifestd.model.entry import Measurement
 from manifestd.model.snapshot import Snapshot, SnapshotResult
+from manifestd.signing.base import Signer
 from manifestd.sources import SOURCES
 from manifestd.sources.base import Shared, Source, SourceSettings
 from manifestd.workflows.plan import SnapshotRequest
@@ -107,3 +109,14 @@ def default_jobs(scheme: str) -> int:
     """Files read at once: one a core on disks, more where a network has to be waited for."""
     cores = os.cpu_count() or 2
     return cores if scheme in {"file", "hf-cache"} else max(8, cores)
+
+
+def signed(
+    record: Snapshot, digest: Digest, signer: Signer | None
+) -> tuple[bytes | None, list[str]]:
+    """The signature of a record and the names of who signed; nothing without a signer."""
+    if signer is None:
+        return None, []
+    from manifestd.workflows.sign import sign_snapshot, signer_name
+
+    return sign_snapshot(record, digest, signer), [signer_name(signer)]
