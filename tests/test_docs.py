@@ -21,7 +21,7 @@ from manifestd.loopback.models import drifted, tiny_model
 from manifestd.loopback.s3 import LoopbackS3
 from tests.support import generated_docs
 from tests.support.console import Console, play, steps
-from tests.support.s3_server import aws_environment
+from tests.support.s3_server import aws_environment, reset
 
 ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = sorted(
@@ -38,6 +38,7 @@ LINK: Final = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 def servers() -> Iterator[tuple[LoopbackHub, LoopbackS3]]:
     """The Hub and the bucket of which the pages speak."""
     with LoopbackHub() as hub, LoopbackS3() as s3:
+        reset(s3.endpoint)  # all servers of one process have one memory
         for name in ("acme/tiny", "openai-community/gpt2", "org/name"):
             model = tiny_model(name)
             commit = hub.add_repo(name, model, lfs={"model.safetensors"}, card={"license": "mit"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -44,6 +45,7 @@ def children() -> list[int]:
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind() -> Generator[None, None, None]:
     before = set(children())
+    gc.collect()  # what earlier tests forgot to close must not be closed in between
     open_before = len(list(Path("/proc/self/fd").iterdir()))
     yield
     assert set(children()) <= before
