@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
@@ -13,12 +14,14 @@ from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.model.license import DisjunctiveLicense
 from cyclonedx.output import make_outputter
 from cyclonedx.schema import OutputFormat, SchemaVersion
+from cyclonedx.schema.schema import SchemaVersion1Dot6
 from packageurl import PackageURL
 
 from manifestd._version import __version__
 from manifestd.errors import UsageError
 from manifestd.exports.base import Export, Exported
 from manifestd.exports.sha256sum import dir_hash
+from manifestd.model.manifest import Item
 
 
 class CycloneDx(Export):
@@ -27,27 +30,37 @@ class CycloneDx(Export):
     name = "cyclonedx"
 
     def write(self, snapshot: Exported) -> Iterator[tuple[str, bytes]]:
-        """The bill as JSON; the same snapshot gives the same bytes."""
+        """The bill as JSON; the same snapshot gives the same bytes.
+
+        The library writes each part. Joined here, because its bill looks through all
+        components for each of them: 14 s for 4,000 files, and four times that for 8,000.
+        """
         bom = Bom(serial_number=uuid.UUID(snapshot.digest[7:39]))
         bom.metadata.timestamp = datetime.fromisoformat(snapshot.record.captured_at)
         bom.metadata.tools.components.add(
             Component(name="manifestd", version=__version__, type=ComponentType.APPLICATION)
         )
-        model = _model(snapshot)
-        bom.metadata.component = model
-        for item in snapshot.files():
-            bom.components.add(
-                Component(
-                    name=item.path,
-                    type=ComponentType.FILE,
-                    bom_ref=f"file:{item.path}",
-                    hashes=[_sha256(item.sha256)],
-                    properties=[Property(name="manifestd:size", value=str(item.size))],
-                )
-            )
-        bom.register_dependency(model, bom.components)
-        text = make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string(indent=1)
-        yield "", text.encode() + b"\n"
+        bom.metadata.component = _model(snapshot)
+        outputter = make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6)
+        document: dict[str, Any] = json.loads(outputter.output_as_string())
+        files = [_file(item) for item in snapshot.files()]
+        document["components"] = files
+        document["dependencies"] = [
+            {"ref": "model", "dependsOn": [file["bom-ref"] for file in files]}
+        ]
+        yield "", json.dumps(document, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def _file(item: Item) -> dict[str, Any]:
+    component: Any = Component(
+        name=item.path,
+        type=ComponentType.FILE,
+        bom_ref=f"file:{item.path}",
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=item.sha256)],
+        properties=[Property(name="manifestd:size", value=str(item.size))],
+    )
+    found: dict[str, Any] = json.loads(component.as_json(view_=SchemaVersion1Dot6))
+    return found
 
 
 def _model(snapshot: Exported) -> Component:
@@ -88,7 +101,3 @@ def _purl(source: str, revision: str | None) -> PackageURL | None:
 def _licences(licence: Any) -> list[DisjunctiveLicense]:
     names = [licence] if isinstance(licence, str) else licence if isinstance(licence, list) else []
     return [DisjunctiveLicense(name=name) for name in names]
-
-
-def _sha256(value: str) -> HashType:
-    return HashType(alg=HashAlgorithm.SHA_256, content=value)
