@@ -13,6 +13,10 @@ import duckdb
 from manifestd.exports.base import Export, Exported
 
 _ROWS: Final = 10_000
+_INSERT: Final = (
+    "INSERT INTO files SELECT ?, ?, ?, ?, ?, ?, "
+    "unnest(?::TEXT[]), unnest(?::BIGINT[]), unnest(?::TEXT[])"
+)
 _PIECE: Final = 1024 * 1024
 
 
@@ -36,12 +40,14 @@ class Parquet(Export):
                     "revision TEXT, captured_at TEXT, path TEXT, size BIGINT, sha256 TEXT)"
                 )
                 items = iter(snapshot.files())
-                while rows := [
-                    (*same, item.path, item.size, item.sha256) for item in islice(items, _ROWS)
-                ]:
-                    database.executemany(
-                        "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+                while batch := list(islice(items, _ROWS)):
+                    # By columns: a row at a time takes two minutes for 100,000 files.
+                    columns = (
+                        [item.path for item in batch],
+                        [item.size for item in batch],
+                        [item.sha256 for item in batch],
                     )
+                    database.execute(_INSERT, (*same, *columns))
                 database.table("files").write_parquet(str(target), compression="zstd")
             with target.open("rb") as written:
                 while piece := written.read(_PIECE):

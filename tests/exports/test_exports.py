@@ -337,16 +337,18 @@ def test_an_unsigned_snapshot_has_no_signature_to_export(export: Export, tmp_pat
     assert not list(tmp_path.glob("out-*")) + list(tmp_path.glob(".manifestd-*"))
 
 
-def test_a_warehouse_reads_the_table(export: Export) -> None:
+@pytest.mark.parametrize("revision", [COMMIT, None])
+def test_a_warehouse_reads_the_table(export: Export, revision: str | None) -> None:
     import duckdb
 
-    table = export("parquet")
+    table = export("parquet", revision=revision)
     with duckdb.connect() as database:
         rows = database.execute(
-            "SELECT path, size, sha256, source FROM read_parquet(?) ORDER BY path", [str(table)]
+            "SELECT path, size, sha256, source, revision FROM read_parquet(?)", [str(table)]
         ).fetchall()
     assert rows == [
-        (path, len(data), sha256(data), "hf://org/Model") for path, data in sorted(MODEL.items())
+        (path, len(data), sha256(data), "hf://org/Model", revision)
+        for path, data in sorted(MODEL.items())
     ]
 
 
