@@ -130,6 +130,7 @@ class _Team(Generic[T, R]):
         self, work: Callable[[T], R], jobs: int, waiting: Callable[[], None] | None
     ) -> None:
         self._waiting = waiting
+        self._glanced = time.monotonic()
         self._work = work
         self._jobs = jobs
         self._todo: SimpleQueue[tuple[T] | None] = SimpleQueue()
@@ -155,12 +156,18 @@ class _Team(Generic[T, R]):
     def _next(self) -> tuple[R] | BaseException:
         if self._waiting is None:
             return self._done.get()
+        # Not before every result: thousands of small ones come in a second.
+        if time.monotonic() - self._glanced >= _GLANCE:
+            self._glance(self._waiting)
         while True:
-            self._waiting()
             try:
                 return self._done.get(timeout=_GLANCE)
             except Empty:
-                continue
+                self._glance(self._waiting)
+
+    def _glance(self, waiting: Callable[[], None]) -> None:
+        self._glanced = time.monotonic()
+        waiting()
 
     def dismiss(self, patience: float | None) -> None:
         """End the threads; wait ``patience`` seconds in all, without limit when None."""
