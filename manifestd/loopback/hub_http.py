@@ -7,6 +7,7 @@ import re
 import socket
 import struct
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Literal
@@ -112,7 +113,7 @@ class OriginServer(ThreadingHTTPServer):
         """Say nothing: clients that hang up are the point of half the faults."""
 
 
-class OriginHandler(BaseHTTPRequestHandler):
+class OriginHandler(BaseHTTPRequestHandler, ABC):
     """Reads requests, records them, applies faults; members answer in :meth:`answer`."""
 
     protocol_version = "HTTP/1.1"
@@ -121,9 +122,9 @@ class OriginHandler(BaseHTTPRequestHandler):
     origin: Origin = "hub"
     server: OriginServer
 
+    @abstractmethod
     def answer(self) -> None:
         """Answer one request."""
-        raise NotImplementedError
 
     def do_GET(self) -> None:
         """Answer a GET."""
