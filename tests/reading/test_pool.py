@@ -49,7 +49,8 @@ def nothing_is_left_behind() -> Generator[None, None, None]:
     open_before = len(list(Path("/proc/self/fd").iterdir()))
     yield
     assert set(children()) <= before
-    assert len(list(Path("/proc/self/fd").iterdir())) == open_before
+    # Servers of earlier tests may close their last connections in between.
+    assert len(list(Path("/proc/self/fd").iterdir())) <= open_before
     assert not [each for each in threading.enumerate() if each.name == "manifestd-read"]
 
 
