@@ -6,7 +6,7 @@ import click
 
 from manifestd.cli.context import Context
 from manifestd.cli.output import emit, emit_json, table
-from manifestd.errors import UsageError
+from manifestd.errors import MalformedError, UsageError
 from manifestd.model.digest import HEX_LENGTH, check_value, short
 
 
@@ -21,7 +21,10 @@ def whereis(context: Context, digest: str, form: str) -> int:
         raise UsageError(
             f"not a digest: {digest[:80]!r}", hint="write sha256:<hex>, sha1-git:<hex>, md5:<hex> …"
         )
-    check_value(algorithm, value)
+    try:
+        check_value(algorithm, value)
+    except MalformedError as error:
+        raise UsageError(error.what, why=error.why) from error
     with context.open_store() as store:
         places = list(store.where(digest))
     if form == "json":
