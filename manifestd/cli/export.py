@@ -48,6 +48,12 @@ def export(
     """Write stored snapshots in the format of another tool; no model bytes are needed."""
     if form != "oms" and (key or ignore):
         raise UsageError("--key and --ignore are for --as oms only")
+    if form not in _FORMS:
+        from manifestd.exports import EXPORTS
+
+        if form not in EXPORTS.names():
+            known = ", ".join(_FORMS)
+            raise UsageError(f"there is no export format {form!r}", hint=f"known are {known}")
     if form == "bundle":
         return _bundle(context, references, output)
     if len(references) != 1:
