@@ -7,7 +7,7 @@ takes an approval back. Both have exactly one spelling.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -16,13 +16,11 @@ from manifestd.errors import MalformedError
 from manifestd.model import media_types
 from manifestd.model.digest import hex_of
 from manifestd.model.snapshot import HexDigest, Timestamp
-from manifestd.model.statement import Statement, Subject
+from manifestd.model.statement import Statement, Subject, read_claim, subjects_of
 from manifestd.model.tag import Reason, split_tag
 
 APPROVED: Final = "MANIFESTD_RELEASE_APPROVED"
 """The property that an approval states (SVR: passing properties only)."""
-
-T = TypeVar("T")
 
 _VERIFIER: Final = "https://manifestd.dev/verifier/approver/"
 
@@ -101,10 +99,7 @@ def approval_statement(approval: Approval) -> bytes:
     }
     return canonical.encode(
         Statement(
-            subject=[
-                Subject(name="manifest", digest={"sha256": hex_of(approval.manifest)}),
-                Subject(name="snapshot", digest={"sha256": hex_of(approval.snapshot)}),
-            ],
+            subject=subjects_of(approval.snapshot, approval.manifest),
             predicate_type=media_types.SVR_PREDICATE,
             predicate=predicate,
         )
@@ -118,14 +113,14 @@ def read_approval_statement(payload: bytes) -> Approval:
         MalformedError: Not such a statement, or its parts do not say the same.
         NotCanonicalError: Not its canonical bytes.
     """
-    statement = canonical.decode(payload, Statement, name="approval")
-    found = statement.predicate.get(media_types.APPROVAL_PREDICATE)
-    if statement.predicate_type != media_types.SVR_PREDICATE or found is None:
-        raise MalformedError("not an approval")
-    approval = _converted(found, Approval, "an approval")
-    # Making it again is the shortest way to ask for exactly our subjects and members.
-    if approval_statement(approval) != payload:
-        raise MalformedError("the parts of an approval do not say the same")
+    approval = read_claim(
+        payload,
+        Approval,
+        approval_statement,
+        predicate_type=media_types.SVR_PREDICATE,
+        what="an approval",
+        member=media_types.APPROVAL_PREDICATE,
+    )
     _check_tag(approval.tag)
     return approval
 
@@ -143,21 +138,15 @@ def revocation_statement(revocation: Revocation) -> bytes:
 
 def read_revocation_statement(payload: bytes) -> Revocation:
     """Decode a revocation's statement strictly; errors as :func:`read_approval_statement`."""
-    statement = canonical.decode(payload, Statement, name="revocation")
-    if statement.predicate_type != media_types.REVOCATION_PREDICATE:
-        raise MalformedError("not a revocation")
-    revocation = _converted(statement.predicate, Revocation, "a revocation")
-    if revocation_statement(revocation) != payload:
-        raise MalformedError("the parts of a revocation do not say the same")
+    revocation = read_claim(
+        payload,
+        Revocation,
+        revocation_statement,
+        predicate_type=media_types.REVOCATION_PREDICATE,
+        what="a revocation",
+    )
     _check_tag(revocation.tag)
     return revocation
-
-
-def _converted(value: Any, kind: type[T], what: str) -> T:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        raise MalformedError(f"not {what}: {error}") from error
 
 
 def _check_tag(tag: str) -> None:

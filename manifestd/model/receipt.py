@@ -18,7 +18,7 @@ from manifestd.model.digest import hex_of
 from manifestd.model.entry import Problem
 from manifestd.model.manifest import Size
 from manifestd.model.snapshot import HexDigest, Timestamp
-from manifestd.model.statement import Statement, Subject
+from manifestd.model.statement import Statement, read_claim, subjects_of
 from manifestd.model.tag import split_tag
 
 OPEN: Final = "MANIFESTD_GATE_OPEN"
@@ -143,10 +143,7 @@ def receipt_statement(receipt: Receipt) -> bytes:
     }
     return canonical.encode(
         Statement(
-            subject=[
-                Subject(name="manifest", digest={"sha256": hex_of(receipt.manifest)}),
-                Subject(name="snapshot", digest={"sha256": hex_of(receipt.snapshot)}),
-            ],
+            subject=subjects_of(receipt.snapshot, receipt.manifest),
             predicate_type=media_types.VSA_PREDICATE,
             predicate=predicate,
         )
@@ -160,15 +157,14 @@ def read_receipt_statement(payload: bytes) -> Receipt:
         MalformedError: Not such a statement, or its parts do not say the same.
         NotCanonicalError: Not its canonical bytes.
     """
-    statement = canonical.decode(payload, Statement, name="receipt")
-    found = statement.predicate.get(media_types.RECEIPT_PREDICATE)
-    if statement.predicate_type != media_types.VSA_PREDICATE or found is None:
-        raise MalformedError("not a receipt")
-    try:
-        receipt = msgspec.convert(found, Receipt)
-    except msgspec.ValidationError as error:
-        raise MalformedError(f"not a receipt: {error}") from error
-    # Making it again is the shortest way to ask for exactly our subjects and members.
-    if receipt_statement(receipt) != payload or split_tag(receipt.tag) is None:
-        raise MalformedError("the parts of a receipt do not say the same")
+    receipt = read_claim(
+        payload,
+        Receipt,
+        receipt_statement,
+        predicate_type=media_types.VSA_PREDICATE,
+        what="a receipt",
+        member=media_types.RECEIPT_PREDICATE,
+    )
+    if split_tag(receipt.tag) is None:
+        raise MalformedError(f"not a tag: {receipt.tag[:300]!r}")
     return receipt

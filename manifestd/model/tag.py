@@ -10,9 +10,8 @@ import msgspec
 from manifestd import canonical
 from manifestd.errors import MalformedError, UsageError
 from manifestd.model import media_types
-from manifestd.model.digest import hex_of
 from manifestd.model.snapshot import HexDigest, Timestamp
-from manifestd.model.statement import Statement, Subject
+from manifestd.model.statement import Statement, read_claim, subjects_of
 
 MAX_REASON: Final = 2000
 """Characters of a reason."""
@@ -102,7 +101,7 @@ def tag_statement(predicate: TagPredicate) -> bytes:
         raise MalformedError("a tag cannot move from nothing to nothing")
     return canonical.encode(
         Statement(
-            subject=_subjects(about),
+            subject=subjects_of(about.snapshot, about.manifest),
             predicate_type=media_types.TAG_PREDICATE,
             predicate=msgspec.to_builtins(predicate),
         )
@@ -116,23 +115,13 @@ def read_tag_statement(payload: bytes) -> TagPredicate:
         MalformedError: Not such a statement, or its subjects are not what it moves to.
         NotCanonicalError: Not its canonical bytes.
     """
-    statement = canonical.decode(payload, Statement, name="tag statement")
-    if statement.predicate_type != media_types.TAG_PREDICATE:
-        raise MalformedError("not a statement about a tag")
-    try:
-        predicate = msgspec.convert(statement.predicate, TagPredicate)
-    except msgspec.ValidationError as error:
-        raise MalformedError(f"not a statement about a tag: {error}") from error
-    # Making it again is the shortest way to ask for exactly our subjects and members.
-    if tag_statement(predicate) != payload:
-        raise MalformedError("a tag statement's subjects are not what it moves the tag to")
+    predicate = read_claim(
+        payload,
+        TagPredicate,
+        tag_statement,
+        predicate_type=media_types.TAG_PREDICATE,
+        what="a statement about a tag",
+    )
     if split_tag(predicate.tag) is None:
         raise MalformedError(f"a tag statement has no tag: {predicate.tag[:300]!r}")
     return predicate
-
-
-def _subjects(target: Target) -> list[Subject]:
-    return [
-        Subject(name="manifest", digest={"sha256": hex_of(target.manifest)}),
-        Subject(name="snapshot", digest={"sha256": hex_of(target.snapshot)}),
-    ]

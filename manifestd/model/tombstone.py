@@ -9,7 +9,7 @@ from manifestd.errors import MalformedError
 from manifestd.model import media_types
 from manifestd.model.digest import hex_of
 from manifestd.model.snapshot import HexDigest, Timestamp
-from manifestd.model.statement import Statement, Subject
+from manifestd.model.statement import Statement, Subject, read_claim
 from manifestd.model.tag import Reason
 
 MAX_REMOVED = 500
@@ -54,7 +54,10 @@ def deletion_statement(predicate: DeletionPredicate) -> bytes:
     """The canonical bytes of the statement that snapshots were removed."""
     return canonical.encode(
         Statement(
-            subject=_subjects(predicate),
+            subject=[
+                Subject(name="snapshot", digest={"sha256": hex_of(item.snapshot)})
+                for item in predicate.removed
+            ],
             predicate_type=media_types.DELETION_PREDICATE,
             predicate=msgspec.to_builtins(predicate),
         )
@@ -68,21 +71,13 @@ def read_deletion_statement(payload: bytes) -> DeletionPredicate:
         MalformedError: Not such a statement, or its subjects are not what it lists.
         NotCanonicalError: Not its canonical bytes.
     """
-    statement = canonical.decode(payload, Statement, name="deletion statement")
-    if statement.predicate_type != media_types.DELETION_PREDICATE:
-        raise MalformedError("not a statement about removed snapshots")
-    try:
-        predicate = msgspec.convert(statement.predicate, DeletionPredicate)
-    except msgspec.ValidationError as error:
-        raise MalformedError(f"not a statement about removed snapshots: {error}") from error
-    # Making it again is the shortest way to ask for exactly our subjects and members.
-    if not predicate.removed or deletion_statement(predicate) != payload:
-        raise MalformedError("a deletion statement's subjects are not what it lists")
+    predicate = read_claim(
+        payload,
+        DeletionPredicate,
+        deletion_statement,
+        predicate_type=media_types.DELETION_PREDICATE,
+        what="a statement about removed snapshots",
+    )
+    if not predicate.removed:
+        raise MalformedError("a statement about removed snapshots names none")
     return predicate
-
-
-def _subjects(predicate: DeletionPredicate) -> list[Subject]:
-    return [
-        Subject(name="snapshot", digest={"sha256": hex_of(item.snapshot)})
-        for item in predicate.removed
-    ]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from manifestd import canonical
 from manifestd.errors import MalformedError, SignatureError
 from manifestd.model import media_types
-from manifestd.model.digest import hex_of
 from manifestd.model.snapshot import Snapshot
-from manifestd.model.statement import Statement, Subject
+from manifestd.model.statement import Statement, subjects_of
 
 
 def snapshot_statement(record: Snapshot, digest: str) -> bytes:
@@ -23,7 +22,7 @@ def snapshot_statement(record: Snapshot, digest: str) -> bytes:
     """
     return canonical.encode(
         Statement(
-            subject=_subjects(digest, record.manifest),
+            subject=subjects_of(digest, record.manifest),
             predicate_type=media_types.SNAPSHOT_PREDICATE,
             predicate={
                 "source": record.source,
@@ -60,17 +59,10 @@ def check_snapshot_statement(payload: bytes, digest: str, manifest: str | None) 
             "the signature is not about a snapshot",
             why=f"its predicate type is {statement.predicate_type[:200]!r}",
         )
-    if statement.subject != _subjects(digest, manifest):
+    if statement.subject != subjects_of(digest, manifest):
         raise SignatureError(
             "the signature is about another snapshot",
             why=f"its subjects are not snapshot {digest} and its manifest",
             facts={"snapshot": digest},
         )
     return statement
-
-
-def _subjects(digest: str, manifest: str | None) -> list[Subject]:
-    subjects = [Subject(name="snapshot", digest={"sha256": hex_of(digest)})]
-    if manifest is not None:
-        subjects.insert(0, Subject(name="manifest", digest={"sha256": hex_of(manifest)}))
-    return subjects
