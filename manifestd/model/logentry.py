@@ -15,7 +15,7 @@ from manifestd import canonical
 from manifestd.errors import MalformedError
 from manifestd.model import media_types
 from manifestd.model.manifest import Size
-from manifestd.model.snapshot import HexDigest, Timestamp
+from manifestd.model.snapshot import HexDigest, Timestamp, moment_of
 
 MAX_ENTRY: Final = 65_535
 """Bytes of an entry."""
@@ -82,10 +82,7 @@ class LogEntry(
         Raises:
             MalformedError: Digits in the right places that are no date.
         """
-        try:
-            return datetime.fromisoformat(self.at)
-        except ValueError as error:
-            raise MalformedError(f"no moment in time: {self.at}") from error
+        return moment_of(self.at)
 
 
 def encode_entry(entry: LogEntry) -> bytes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
 
+from manifestd.errors import MalformedError
 from manifestd.model import media_types
 from manifestd.model.entry import Problem
 from manifestd.model.manifest import Size
@@ -20,6 +22,18 @@ Timestamp = Annotated[
 ]
 
 ReadMode = Literal["missing", "all", "none"]
+
+
+def moment_of(timestamp: str) -> datetime:
+    """The moment that a document's timestamp means.
+
+    Raises:
+        MalformedError: Digits in the right places that are no date.
+    """
+    try:
+        return datetime.fromisoformat(timestamp)
+    except ValueError as error:
+        raise MalformedError(f"no moment in time: {timestamp[:80]}") from error
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -11,7 +11,7 @@ from manifestd import canonical
 from manifestd.errors import MalformedError, NotCanonicalError
 from manifestd.model.digest import Digest, parse_digest
 from manifestd.model.envelope import decode_base64
-from manifestd.model.snapshot import Snapshot
+from manifestd.model.snapshot import Snapshot, moment_of
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_BUNDLE: Final = 16 * 1024 * 1024
@@ -75,10 +75,7 @@ def microseconds(timestamp: str) -> int:
     Raises:
         MalformedError: No such time.
     """
-    try:
-        moment = datetime.fromisoformat(timestamp)
-    except ValueError as error:
-        raise MalformedError(f"not a time: {timestamp!r}") from error
+    moment = moment_of(timestamp)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -25,15 +25,14 @@ from manifestd.model.approval import (
 from manifestd.model.approvals import ApprovalState, ApprovalStatus, Approver, SeatsState
 from manifestd.model.digest import Digest
 from manifestd.model.logentry import LogEntry, time_text
-from manifestd.model.snapshot import Snapshot
+from manifestd.model.snapshot import Snapshot, moment_of
 from manifestd.model.tag import check_tag
 from manifestd.rules.globs import matches
 from manifestd.rules.quorum import Demand, Outcome, Question, Seats, Vote, judge_quorum
 from manifestd.signing.trust import Trust
 from manifestd.store import Store
 from manifestd.store.rows import payload_of
-from manifestd.workflows.sign import captured, judge_signatures
-from manifestd.workflows.statements import judge_statement
+from manifestd.workflows.sign import judge_statement, signatures_of
 
 if TYPE_CHECKING:
     from manifestd.model.finding import PolicyVerdict
@@ -165,7 +164,7 @@ def find_approvals(store: Store, trust: Trust, tag: str) -> Iterator[Found]:
                 tag=approval.tag,
                 manifest=approval.manifest,
                 policy=approval.policy,
-                expires=datetime.fromisoformat(approval.expires),
+                expires=moment_of(approval.expires),
                 revoked=f"{taken_back.by} ({taken_back.reason})" if taken_back else None,
                 flaw=flaw,
             ),
@@ -225,13 +224,7 @@ def verdict_of(store: Store, desk: Desk, snapshot: str) -> PolicyVerdict:
 
 def _authors(store: Store, trust: Trust, snapshot: str, record: Snapshot) -> frozenset[str]:
     """Who signed a snapshot, as far as their keys are known, whatever they count for."""
-    checks = judge_signatures(
-        store.snapshots.bundles(snapshot),
-        digest=snapshot,
-        manifest=record.manifest,
-        trust=trust,
-        at=captured(record),
-    )
+    checks = signatures_of(store, snapshot, record, trust)
     return frozenset(check.person for check in checks if check.person is not None)
 
 

@@ -35,7 +35,7 @@ from manifestd.model.approvals import (
 from manifestd.model.change import Diff
 from manifestd.model.digest import Digest
 from manifestd.model.logentry import Fact, LogEntry, LogKind, time_text
-from manifestd.model.snapshot import Snapshot
+from manifestd.model.snapshot import Snapshot, moment_of
 from manifestd.model.tag import MAX_REASON, check_tag
 from manifestd.signing.base import Signer
 from manifestd.signing.dsse import sign_statement, verify_bundle
@@ -172,7 +172,7 @@ def sign_request(
             hint='name your key with --key, or have it trusted there with may = ["approve"]',
             facts={"keyId": key.key_id},
         )
-    last = datetime.fromisoformat(request.expires)
+    last = moment_of(request.expires)
     if now > last:
         raise UndecidedError(
             f"the request ran out at {request.expires[:19]}Z",
@@ -214,7 +214,7 @@ def add_approval(store: Store, desk: Desk, bundle: bytes) -> ApprovalResult:
             f"the approval is signed by {person}, and says it is by {approval.approver}",
             hint="make a new request: who holds which key was changed since",
         )
-    at, expires = map(datetime.fromisoformat, (approval.at, approval.expires))
+    at, expires = moment_of(approval.at), moment_of(approval.expires)
     if at > desk.now + _SKEW:
         raise UndecidedError(
             f"the approval is of the future: {approval.at}", hint="set the clocks of both machines"

@@ -29,6 +29,7 @@ from manifestd.model.approval import (
 )
 from manifestd.model.importing import Brought, StatementKind
 from manifestd.model.logentry import Fact
+from manifestd.model.snapshot import moment_of
 from manifestd.model.tag import TagPredicate, read_tag_statement
 from manifestd.signing.dsse import verify_bundle
 from manifestd.signing.trust import Trust
@@ -113,9 +114,9 @@ def _approval(store: Store, desk: Desk, bundle: bytes, approval: Approval) -> No
     person = desk.trust.require(verified.key, "approve", desk.now).person
     if (person, verified.key.key_id) != (approval.approver, approval.key_id):
         raise UntrustedError(f"it is signed by {person}, and says it is by {approval.approver}")
-    if datetime.fromisoformat(approval.at) > desk.now + _SKEW:
+    if moment_of(approval.at) > desk.now + _SKEW:
         raise UndecidedError(f"it is of the future: {approval.at[:19]}Z")
-    if desk.now > datetime.fromisoformat(approval.expires):
+    if desk.now > moment_of(approval.expires):
         raise UndecidedError(f"it expired at {approval.expires[:19]}Z")
     if not store.snapshots.with_manifest(approval.manifest):
         raise UndecidedError("no snapshot here holds the bytes that it approves")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -12,7 +11,7 @@ from manifestd.model.change import Diff, FileDiff, Side, SignatureState
 from manifestd.model.digest import Digest
 from manifestd.model.entry import File
 from manifestd.model.evidence import GRADES, Grade, at_least
-from manifestd.model.snapshot import Snapshot
+from manifestd.model.snapshot import Snapshot, moment_of
 from manifestd.rules.compare import judge, side_of
 from manifestd.rules.mapping import PathMap
 from manifestd.rules.moves import find_moves
@@ -281,7 +280,7 @@ class _Comparison:
         # cryptography is imported only where there is a signature to check.
         from manifestd.workflows.sign import signature_state
 
-        at = datetime.fromisoformat(record.captured_at)
+        at = moment_of(record.captured_at)
         return signature_state(bundles, digest, record.manifest, trust(), at)
 
 

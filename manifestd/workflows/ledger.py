@@ -15,7 +15,7 @@ from manifestd.signing.trust import Trust
 from manifestd.store import Store
 from manifestd.store.tags import Move
 from manifestd.workflows.history import record_if_stored
-from manifestd.workflows.statements import judge_statement
+from manifestd.workflows.sign import judge_statement
 from manifestd.workflows.tags import action_of, state_of
 
 EVENTS: Final = ("approval", "revocation", "verdict")

@@ -22,7 +22,7 @@ from manifestd.model.failure import Failure
 from manifestd.model.finding import PolicyReport, PolicyVerdict, Rule, Severity
 from manifestd.model.logentry import LogEntry, time_text
 from manifestd.model.reference import parse_reference
-from manifestd.model.snapshot import Snapshot
+from manifestd.model.snapshot import Snapshot, moment_of
 from manifestd.redact import redact
 from manifestd.rules.licenses import Baseline
 from manifestd.rules.mapping import fill
@@ -162,7 +162,7 @@ class Judge:
         audit = None
         if demands.max_age is not None and record.complete:
             look = last_look(self._store.snapshots, record, now)
-            audit = datetime.fromisoformat(look.captured_at if look else record.captured_at)
+            audit = moment_of(look.captured_at if look else record.captured_at)
         changes = "license_changed" in demands.levels
         return View(
             names=names,
@@ -244,7 +244,7 @@ class Judge:
 
     def _is_genuine(self, entry: LogEntry) -> bool:
         """Whether the approval is signed by a key that counted for approving when it was logged."""
-        from manifestd.workflows.statements import judge_statement
+        from manifestd.workflows.sign import judge_statement
 
         bundle = self._store.blobs.get(entry.document)
         check = judge_statement(bundle, self._keys(), "approve", entry.moment())

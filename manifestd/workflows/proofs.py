@@ -33,7 +33,7 @@ from manifestd.workflows.checkpoints import (
     parse_request,
     seen_checkpoint,
 )
-from manifestd.workflows.statements import judge_statement
+from manifestd.workflows.sign import judge_statement
 
 _SKEW: Final = timedelta(hours=1)
 """How much a clock may be set back without a word."""

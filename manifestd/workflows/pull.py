@@ -23,6 +23,7 @@ from manifestd.model.carrier import BUNDLE_LAYER, CARRIER, SNAPSHOT_NOTE
 from manifestd.model.digest import Digest
 from manifestd.model.entry import Problem
 from manifestd.model.reference import OciReference
+from manifestd.model.snapshot import moment_of
 from manifestd.redact import redact
 from manifestd.signing.trust import Trust
 from manifestd.sources.base import SourceSettings
@@ -32,7 +33,7 @@ from manifestd.sources.oci_store import Stored, get_blob, get_manifest, referrer
 from manifestd.sources.oci_unpack import BlobReader
 from manifestd.store import Store
 from manifestd.workflows.bundle import import_bundle
-from manifestd.workflows.sign import captured, judge_signature
+from manifestd.workflows.sign import judge_signature
 from manifestd.workflows.verify import VerifyResult, verify_references
 
 MAX_BUNDLE: Final = 16 * 1024 * 1024 * 1024
@@ -190,7 +191,7 @@ class _Pull:
                     continue
                 judged = judge_signature(
                     bundle, digest=digest, manifest=record.manifest, trust=self._trust,
-                    at=captured(record),
+                    at=moment_of(record.captured_at),
                 )  # fmt: skip
                 # Anyone who may push can attach anything; what is wrong is not taken in.
                 if judged.state == "invalid":

@@ -8,7 +8,6 @@ import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import closing
-from datetime import datetime
 from typing import Literal
 
 from manifestd import canonical
@@ -25,7 +24,7 @@ from manifestd.model.carrier import (
 )
 from manifestd.model.manifest import Item, encode_manifest
 from manifestd.model.reference import OciReference
-from manifestd.model.snapshot import Snapshot
+from manifestd.model.snapshot import Snapshot, moment_of
 from manifestd.sources.base import SourceSettings
 from manifestd.sources.oci_http import Registry
 from manifestd.sources.oci_store import (
@@ -119,7 +118,7 @@ def _check(target: OciReference, subject: OciReference | None) -> None:
 def _bundle_layer(registry: Registry, store: Store, digest: str, record: Snapshot) -> Pointer:
     with tempfile.TemporaryFile() as file:
         # The record's own time, so that the same snapshot makes the same file.
-        write_bundle(store, [digest], file, now=datetime.fromisoformat(record.captured_at))
+        write_bundle(store, [digest], file, now=moment_of(record.captured_at))
         size = file.tell()
         file.seek(0)
         name = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from manifestd import canonical
-from manifestd.errors import MalformedError, UndecidedError, UsageError
+from manifestd.errors import UndecidedError, UsageError
 from manifestd.model.digest import Digest, of_hex
 from manifestd.model.entry import Entry, Problem
 from manifestd.model.gate import GateReport
@@ -23,7 +23,7 @@ from manifestd.model.receipt import (
     receipt_statement,
 )
 from manifestd.model.reference import HubReference, parse_reference
-from manifestd.model.snapshot import Snapshot
+from manifestd.model.snapshot import Snapshot, moment_of
 from manifestd.rules.globs import matches_any
 from manifestd.signing.base import Signer
 from manifestd.signing.dsse import sign_statement, verify_bundle
@@ -225,10 +225,7 @@ def _inputs(store: Store, report: GateReport) -> list[str]:
 
 
 def _time_problems(receipt: Receipt, now: datetime) -> list[Problem]:
-    try:
-        at, expires = map(datetime.fromisoformat, (receipt.at, receipt.expires))
-    except ValueError as error:
-        raise MalformedError(f"the receipt has no moment in time: {error}") from error
+    at, expires = moment_of(receipt.at), moment_of(receipt.expires)
     hint = f"verify fully: manifestd gate {receipt.tag} {receipt.place}"
     if now > expires:
         what = f"the receipt expired at {receipt.expires[:19]}Z"

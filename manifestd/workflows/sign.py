@@ -1,17 +1,17 @@
-"""Signing a snapshot, and judging the signatures a stored one has."""
+"""Signing a snapshot, and judging the signatures of snapshots and other statements."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
-from manifestd.errors import MalformedError, NotVerifiedError, UntrustedError
+from manifestd.errors import NotVerifiedError, UntrustedError
 from manifestd.model.change import SignatureState
-from manifestd.model.snapshot import Snapshot
-from manifestd.signing.base import Signer
+from manifestd.model.snapshot import Snapshot, moment_of
+from manifestd.signing.base import Action, Signer
 from manifestd.signing.dsse import open_bundle, sign_statement, verify_bundle
 from manifestd.signing.public import read_public_key
 from manifestd.signing.statement import check_snapshot_statement, snapshot_statement
@@ -77,13 +77,39 @@ def judge_signature(
         trust: The keys that count.
         at: The moment as of which the key must count: when the snapshot was taken.
     """
+    return judge_statement(
+        bundle,
+        trust,
+        "snapshot",
+        at,
+        lambda payload: check_snapshot_statement(payload, digest, manifest),
+    )
+
+
+def judge_statement(
+    bundle: bytes,
+    trust: Trust,
+    action: Action,
+    at: datetime,
+    about: Callable[[bytes], object] | None = None,
+) -> SignatureCheck:
+    """Judge the signature of any statement; never raises for what is wrong with it.
+
+    Args:
+        bundle: Its bytes, as stored.
+        trust: The keys that count.
+        action: What the key must count for.
+        at: The moment as of which it must: when what it says was done or logged.
+        about: Raises when the payload speaks of something else than the caller asks about.
+    """
     key_id, person = "unknown", None
     try:
         key_id = open_bundle(bundle).claimed_key()
         verified = verify_bundle(bundle, trust.public_keys())
         key_id, person = verified.key.key_id, trust.person(verified.key)
-        check_snapshot_statement(verified.payload, digest, manifest)
-        person = trust.require(verified.key, "snapshot", at).person
+        if about is not None:
+            about(verified.payload)
+        person = trust.require(verified.key, action, at).person
     except NotVerifiedError as error:
         return SignatureCheck(
             state="untrusted" if isinstance(error, UntrustedError) else "invalid",
@@ -136,6 +162,19 @@ def signature_state(
     )
 
 
+def signatures_of(
+    store: Store, digest: str, record: Snapshot, trust: Trust
+) -> list[SignatureCheck]:
+    """Judge each signature of a stored snapshot; errors as :func:`signature_of`."""
+    return judge_signatures(
+        store.snapshots.bundles(digest),
+        digest=digest,
+        manifest=record.manifest,
+        trust=trust,
+        at=moment_of(record.captured_at),
+    )
+
+
 def signature_of(
     store: Store, digest: str, record: Snapshot, trust: Trust
 ) -> tuple[SignatureState, list[str]]:
@@ -143,19 +182,6 @@ def signature_of(
 
     Raises:
         TamperedError: A stored signature does not have its digest.
+        MalformedError: The record was taken at no moment in time.
     """
-    return signature_state(
-        store.snapshots.bundles(digest), digest, record.manifest, trust, captured(record)
-    )
-
-
-def captured(record: Snapshot) -> datetime:
-    """When the snapshot was taken, as the record says.
-
-    Raises:
-        MalformedError: Digits in the right places that are no date.
-    """
-    try:
-        return datetime.fromisoformat(record.captured_at)
-    except ValueError as error:
-        raise MalformedError(f"no moment in time: {record.captured_at}") from error
+    return overall_state(signatures_of(store, digest, record, trust))

@@ -31,8 +31,7 @@ from manifestd.signing.public import PublicKey, read_public_key
 from manifestd.signing.trust import Trust
 from manifestd.store import Store
 from manifestd.store.tags import Move
-from manifestd.workflows.sign import signature_of
-from manifestd.workflows.statements import judge_statement
+from manifestd.workflows.sign import judge_statement, signature_of
 
 
 class Mover(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ from manifestd.model.manifest import Item, manifest_digest
 from manifestd.model.snapshot import Snapshot
 from manifestd.signing.trust import Trust
 from manifestd.store import Store
-from manifestd.workflows.sign import SignatureCheck, captured, judge_signatures, overall_state
+from manifestd.workflows.sign import SignatureCheck, overall_state, signatures_of
 
 MAX_FLAWS: Final = 100
 """Listed for one snapshot; the rest is counted."""
@@ -162,13 +162,7 @@ def _verify(store: Store, reference: str, trust: Trust) -> VerifyResult:
     inspection = _Inspection(store, record)
     inspection.run()
     try:
-        checks = judge_signatures(
-            store.snapshots.bundles(digest),
-            digest=digest,
-            manifest=record.manifest,
-            trust=trust,
-            at=captured(record),
-        )
+        checks = signatures_of(store, digest, record, trust)
         signature, names = overall_state(checks)
     except NotVerifiedError as error:
         # A signature whose own bytes are damaged is not "unsigned".

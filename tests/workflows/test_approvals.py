@@ -426,6 +426,17 @@ def test_a_signature_about_something_else_is_no_approval(team: Team) -> None:
             add_approval(store, team.desk(), move.bundle)
 
 
+@pytest.mark.parametrize("member", ["at", "expires"])
+def test_an_approval_of_no_moment_in_time_is_refused(team: Team, member: str) -> None:
+    with team.open() as store:
+        bundle = team.signed(store, "alice", team.snapshot(store, "{}"))
+        approval = read_approval_statement(open_bundle(bundle).payload)
+        never = msgspec.structs.replace(approval, **{member: "2026-02-30T00:00:00Z"})
+        signed = sign_statement(approval_statement(never), team.signer("alice"))
+        with pytest.raises(MalformedError, match="no moment in time"):
+            add_approval(store, team.desk(), signed)
+
+
 def test_statements_are_read_strictly(team: Team) -> None:
     with team.open() as store:
         one = team.snapshot(store, "{}")
