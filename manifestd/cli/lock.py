@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from manifestd.cli.context import Context
-from manifestd.cli.output import emit, say
+from manifestd.cli.output import emit, say, to_stdout, write_lines
 from manifestd.display import printable
-from manifestd.errors import ManifestdError, UsageError
+from manifestd.errors import UsageError
 
 if TYPE_CHECKING:
     from manifestd.store import Store
@@ -69,18 +69,7 @@ def _check_signature(context: Context, store: Store, reference: str) -> None:
 def _write(lines: Iterator[bytes], output: Path | None) -> None:
     """Write line by line; a file appears whole or not at all."""
     if output is None or str(output) == "-":
-        for line in lines:
-            sys.stdout.buffer.write(line)
-        sys.stdout.flush()
+        with to_stdout():
+            sys.stdout.buffer.writelines(lines)
         return
-    temporary = output.with_name(output.name + ".part")
-    try:
-        with temporary.open("wb") as file:
-            file.writelines(lines)
-        temporary.replace(output)
-    except OSError as error:
-        raise ManifestdError(
-            f"{printable(str(output))} cannot be written: {error.strerror}"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_lines(output, lines)

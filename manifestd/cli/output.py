@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,6 +13,7 @@ import click
 import msgspec
 
 from manifestd.cli.log import tell, writes_json
+from manifestd.cli.streams import is_device, silence
 from manifestd.cli.workflow_commands import guarded
 from manifestd.display import printable
 from manifestd.errors import ManifestdError
@@ -21,23 +23,62 @@ from manifestd.model.failure import failure_of
 def emit(text: str, output: Path | None = None) -> None:
     """Write result data to stdout, or to a file that appears whole or not at all."""
     if output is None or str(output) == "-":
-        sys.stdout.write(guarded(text, sys.stdout))
-        sys.stdout.flush()
+        with to_stdout():
+            sys.stdout.write(guarded(text, sys.stdout))
         return
     write_file(output, text.encode())
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file through a temporary name beside it, so readers never see half of it."""
-    temporary = path.with_name(path.name + ".part")
+@contextmanager
+def to_stdout() -> Iterator[None]:
+    """Write result data to standard output inside; it is flushed at the end.
+
+    A reader that goes away is no error: it has what it wanted.
+
+    Raises:
+        ManifestdError: What stands behind it takes no more, a full disk for instance.
+    """
     try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence(sys.stdout)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        silence(sys.stdout)
+        raise ManifestdError(
+            f"the result cannot be written to standard output: {error.strerror}"
+        ) from error
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file through a temporary name beside it, so readers never see half of it.
+
+    A device or a pipe is written to as it is: a file in its place would be another thing.
+
+    Raises:
+        ManifestdError: It cannot be written.
+    """
+    write_lines(path, (data,))
+
+
+def write_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """As :func:`write_file`, piece by piece; what making the pieces raises leaves no file."""
+    there = is_device(path)
+    target = path if there else path.with_name(path.name + ".part")
+    try:
+        with target.open("wb") as file:
+            file.writelines(lines)
+        if not there:
+            target.replace(path)
+    except BrokenPipeError:
+        return  # as for standard output
+    except OSError as error:
         raise ManifestdError(
             f"{printable(str(path))} cannot be written: {error.strerror}"
         ) from error
+    finally:
+        if not there:
+            target.unlink(missing_ok=True)
 
 
 def emit_json(document: Any, output: Path | None = None) -> None:
