@@ -87,11 +87,14 @@ def _command(file: File, place: str, min_evidence: Grade) -> str | None:
 
 
 def naming(digested: Sequence[bool], places: tuple[str, str]) -> str | None:
-    """The command that gives tensor digests to the sides whose tensors were only listed.
+    """What lets a comparison name changed tensors, where some were only listed.
 
     Args:
         digested: Whether each side's tensors have digests.
         places: References of the two sides, with their revision where they have one.
+
+    Returns:
+        A sentence with the command; None where no place is known or nothing is missing.
     """
     commands = [
         command
@@ -100,4 +103,4 @@ def naming(digested: Sequence[bool], places: tuple[str, str]) -> str | None:
     ]
     if not commands:
         return None
-    return "run `" + " && ".join(dict.fromkeys(commands)) + "` to name the tensors"
+    return "to name the changed tensors, run `" + " && ".join(dict.fromkeys(commands)) + "`"

@@ -13,6 +13,8 @@ from datetime import datetime
 
 import msgspec
 
+from manifestd.model.approvals import SeatsState
+
 Groups = Mapping[str, frozenset[str]]
 """Person -> the groups they speak for."""
 
@@ -79,28 +81,6 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     now: datetime
 
 
-class Need(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one rule's seats.
-
-    Attributes:
-        pattern: The rule.
-        count: People demanded.
-        group: Of this group; None: of any.
-        have: Who fills a seat, in the order of their names.
-        missing: Seats that nobody fills.
-        candidates: Who could fill one, or free somebody for one.
-        excluded: Who approved and does not count here.
-    """
-
-    pattern: str
-    count: int
-    group: str | None
-    have: list[str]
-    missing: int
-    candidates: list[str]
-    excluded: list[str] = []
-
-
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The answer.
 
@@ -111,7 +91,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     holds: bool
-    needs: list[Need]
+    needs: list[SeatsState]
     objections: dict[str, str]
 
 
@@ -157,7 +137,7 @@ def objection_to(vote: Vote, question: Question) -> str | None:
     return None
 
 
-def _needs(demand: Demand, voters: Groups, people: Groups) -> list[Need]:
+def _needs(demand: Demand, voters: Groups, people: Groups) -> list[SeatsState]:
     counted = {name: groups for name, groups in voters.items() if name not in demand.excluded}
     seated = _seated(demand, counted)
     missing = _missing(demand, seated)
@@ -177,7 +157,7 @@ def _needs(demand: Demand, voters: Groups, people: Groups) -> list[Need]:
                 ):
                     helpful[number].append(name)
     return [
-        Need(
+        SeatsState(
             pattern=demand.pattern,
             count=seats.count,
             group=seats.group,

@@ -15,18 +15,19 @@ import msgspec
 
 from manifestd.config import Config
 from manifestd.config.shape import TagRule
-from manifestd.errors import NotApprovedError, TamperedError, UsageError
+from manifestd.errors import NotApprovedError, TamperedError
 from manifestd.model.approval import (
     Approval,
     Revocation,
     read_approval_statement,
     read_revocation_statement,
 )
-from manifestd.model.approvals import ApprovalState, ApprovalStatus, Approver, SeatsState
+from manifestd.model.approvals import ApprovalState, ApprovalStatus, Approver
 from manifestd.model.digest import Digest
 from manifestd.model.logentry import LogEntry, time_text
 from manifestd.model.snapshot import Snapshot, moment_of
 from manifestd.model.tag import check_tag
+from manifestd.rules.complete import identity_of
 from manifestd.rules.globs import matches
 from manifestd.rules.quorum import Demand, Outcome, Question, Seats, Vote, judge_quorum
 from manifestd.signing.trust import Trust
@@ -88,7 +89,7 @@ def approval_status(
         TamperedError: The log or a statement is damaged.
     """
     record = store.snapshots.load(snapshot)
-    manifest = approvable(snapshot, record)
+    manifest = identity_of(snapshot, record, "approved")
     policy = (verdict or verdict_of(store, desk, snapshot)).policy
     authors = _authors(store, desk.trust, snapshot, record)
     rules = [r for r in desk.config.tags if r.approvals and matches(check_tag(tag), r.pattern)]
@@ -107,7 +108,7 @@ def approval_status(
         policy=policy,
         required=bool(demands),
         holds=outcome.holds and problem is None,
-        needs=[msgspec.convert(msgspec.to_builtins(need), SeatsState) for need in outcome.needs],
+        needs=outcome.needs,
         problem=problem,
         authors=sorted(authors),
         approvals=[_state(item, outcome) for item in found],
@@ -197,22 +198,6 @@ def approvers(trust: Trust, at: datetime) -> list[Approver]:
         Approver(person=person, groups=sorted(groups), key_ids=sorted(keys))
         for person, (groups, keys) in sorted(found.items())
     ]
-
-
-def approvable(snapshot: str, record: Snapshot) -> str:
-    """The manifest of a snapshot that may be approved.
-
-    Raises:
-        UsageError: It is incomplete: there is no content identity to approve.
-    """
-    if record.manifest is None or not record.complete:
-        raise UsageError(
-            f"the snapshot {snapshot} is incomplete and cannot be approved",
-            why="not every file's sha256 is known, so there is no content identity to approve",
-            hint="take it again with --read all, and look at its problems with `manifestd show`",
-            facts={"snapshot": snapshot},
-        )
-    return record.manifest
 
 
 def verdict_of(store: Store, desk: Desk, snapshot: str) -> PolicyVerdict:

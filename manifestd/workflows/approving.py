@@ -34,16 +34,17 @@ from manifestd.model.approvals import (
 )
 from manifestd.model.change import Diff
 from manifestd.model.digest import Digest
-from manifestd.model.logentry import Fact, LogEntry, LogKind, time_text
+from manifestd.model.logentry import time_text
 from manifestd.model.snapshot import Snapshot, moment_of
 from manifestd.model.tag import MAX_REASON, check_tag
+from manifestd.rules.complete import identity_of
 from manifestd.signing.base import Signer
 from manifestd.signing.dsse import sign_statement, verify_bundle
 from manifestd.signing.public import read_public_key
 from manifestd.store import Store
+from manifestd.workflows.approval_log import log_approval
 from manifestd.workflows.approvals import (
     Desk,
-    approvable,
     approval_status,
     approvers,
     verdict_of,
@@ -82,7 +83,7 @@ def make_request(
     before = store.tags.target(check_tag(tag))
     digest = store.snapshots.resolve(reference)
     record = store.snapshots.load(digest)
-    manifest = approvable(digest, record)
+    manifest = identity_of(digest, record, "approved")
     verdict = verdict_of(store, desk, digest)
     diff, more = _diff(store, desk, before.snapshot if before else None, digest)
     state, names = signature_of(store, digest, record, desk.trust)
@@ -230,13 +231,7 @@ def add_approval(store: Store, desk: Desk, bundle: bytes) -> ApprovalResult:
             f"the approval is for the bytes {approval.manifest}, which the snapshot"
             f" {approval.snapshot} does not hold"
         )
-    facts: dict[str, Fact] = {
-        "tag": approval.tag,
-        "snapshot": approval.snapshot,
-        "manifest": approval.manifest,
-        "by": person,
-    }
-    document, entry = log_statement(store, bundle, "approval", facts, desk.now)
+    document, entry = log_approval(store, bundle, approval, person, desk.now)
     return ApprovalResult(
         action="approved" if entry is not None else "unchanged",
         approval=document,
@@ -249,32 +244,6 @@ def add_approval(store: Store, desk: Desk, bundle: bytes) -> ApprovalResult:
 def keep_request(store: Store, request: bytes) -> Digest:
     """Keep a request, so that what approvers were shown can be looked up; returns its digest."""
     return store.blobs.put(request, "document")
-
-
-def log_statement(
-    store: Store, bundle: bytes, kind: LogKind, facts: dict[str, Fact], now: datetime
-) -> tuple[Digest, LogEntry | None]:
-    """Store and log a signed statement once.
-
-    Args:
-        store: Opened for writing.
-        bundle: The signed statement.
-        kind: What it is to the log.
-        facts: By which the entry is found.
-        now: When it is logged.
-
-    Returns:
-        Its digest, and its entry; None: it was there already.
-
-    Raises:
-        StoreLockedError: Another process writes.
-    """
-    document = Digest("sha256:" + canonical.sha256_hex(bundle))
-    with store.transaction():
-        if next(store.log.entries(kinds=[kind], document=document, limit=1), None) is not None:
-            return document, None
-        store.blobs.put_as(bundle, "statement")
-        return document, store.log.append(kind, document, now, facts)
 
 
 def _diff(store: Store, desk: Desk, before: str | None, digest: Digest) -> tuple[Diff | None, int]:

@@ -28,14 +28,13 @@ from manifestd.model.approval import (
     read_revocation_statement,
 )
 from manifestd.model.importing import Brought, StatementKind
-from manifestd.model.logentry import Fact
 from manifestd.model.snapshot import moment_of
 from manifestd.model.tag import TagPredicate, read_tag_statement
 from manifestd.signing.dsse import verify_bundle
 from manifestd.signing.trust import Trust
 from manifestd.store import Store
 from manifestd.store.rows import payload_of, subjects_of
-from manifestd.workflows.approving import log_statement
+from manifestd.workflows.approval_log import log_approval, log_revocation
 
 
 class Desk(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,13 +119,7 @@ def _approval(store: Store, desk: Desk, bundle: bytes, approval: Approval) -> No
         raise UndecidedError(f"it expired at {approval.expires[:19]}Z")
     if not store.snapshots.with_manifest(approval.manifest):
         raise UndecidedError("no snapshot here holds the bytes that it approves")
-    facts: dict[str, Fact] = {
-        "tag": approval.tag,
-        "snapshot": approval.snapshot,
-        "manifest": approval.manifest,
-        "by": person,
-    }
-    log_statement(store, bundle, "approval", facts, desk.now)
+    log_approval(store, bundle, approval, person, desk.now)
 
 
 def _revocation(store: Store, desk: Desk, bundle: bytes, revocation: Revocation) -> None:
@@ -140,12 +133,7 @@ def _revocation(store: Store, desk: Desk, bundle: bytes, revocation: Revocation)
         person = desk.trust.require(verified.key, "approve", desk.now).person
     if person != revocation.by:
         raise UntrustedError(f"it is signed by {person}, and says it is by {revocation.by}")
-    facts: dict[str, Fact] = {
-        "tag": revocation.tag,
-        "revokes": revocation.revokes,
-        "by": person,
-    }
-    log_statement(store, bundle, "revocation", facts, desk.now)
+    log_revocation(store, bundle, revocation, person, desk.now)
 
 
 def _move(store: Store, desk: Desk, bundle: bytes, claim: TagPredicate) -> None:

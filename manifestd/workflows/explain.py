@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
@@ -15,7 +15,7 @@ from manifestd.model.change import Change, FileDiff
 from manifestd.model.entry import Chunks, File, Problem
 from manifestd.model.evidence import Grade, at_least
 from manifestd.rules.compare import About
-from manifestd.rules.gaps import closing, snapshot_command
+from manifestd.rules.gaps import closing, naming
 from manifestd.rules.impact import assess
 from manifestd.rules.layouts import is_composite, part_digests
 from manifestd.rules.secrets import hide, secret_values
@@ -133,7 +133,7 @@ class Explainer:
     def _unread(self, diff: FileDiff, left: File, right: File, places: tuple[str, str]) -> FileDiff:
         """Tensors whose values were not compared: what is known all the same, and what to run."""
         facts = self.facts(left) or {}, self.facts(right) or {}
-        hint = _naming(["digestAlgorithm" in one for one in facts], places)
+        hint = naming(["digestAlgorithm" in one for one in facts], places)
         diff = msgspec.structs.replace(diff, hint=hint)
         header = facts[0].get("header")
         if diff.tensors is None or header is None or header != facts[1].get("header"):
@@ -197,18 +197,6 @@ def _hidden(value: Any, values: Mapping[str, str], name: str = "") -> Any:
     if isinstance(value, dict):
         return {hide(key, values): _hidden(item, values, key) for key, item in value.items()}
     return value
-
-
-def _naming(known: Sequence[bool], places: tuple[str, str]) -> str | None:
-    """The command that lets a comparison name changed tensors, for sides that lack digests."""
-    commands = [
-        command
-        for good, place in zip(known, places, strict=True)
-        if not good and (command := snapshot_command(place, "all")) is not None
-    ]
-    if not commands:
-        return None
-    return "to name the changed tensors, run `" + " && ".join(dict.fromkeys(commands)) + "`"
 
 
 def _versions_differ(left: Facts | None, right: Facts | None) -> bool:

@@ -29,6 +29,7 @@ from manifestd.model.snapshot import Snapshot
 from manifestd.reading.measure import RetryBudget, measure
 from manifestd.reading.pool import run_tasks
 from manifestd.reading.wants import Wants
+from manifestd.rules.complete import identity_of
 from manifestd.rules.globs import matches_any
 from manifestd.sources.base import Resolved, Source
 from manifestd.store import Store
@@ -174,13 +175,7 @@ def _items(store: Store, record: Snapshot) -> Iterator[Item]:
 def _lockable(store: Store, reference: str) -> tuple[Digest, Snapshot]:
     digest = store.snapshots.resolve(reference)
     record = store.snapshots.load(digest)
-    if record.manifest is None or not record.complete:
-        raise UsageError(
-            f"the snapshot {digest} is incomplete and cannot be locked",
-            why="not every file's sha256 is known",
-            hint="take it again with --read all, and look at its problems with `manifestd show`",
-            facts={"snapshot": digest},
-        )
+    identity_of(digest, record, "locked")
     return digest, record
 
 

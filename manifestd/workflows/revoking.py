@@ -9,14 +9,15 @@ from manifestd.errors import AmbiguousError, NotStoredError, UsageError
 from manifestd.model.approval import Revocation, revocation_statement
 from manifestd.model.approvals import ApprovalResult
 from manifestd.model.digest import Digest, hex_of
-from manifestd.model.logentry import Fact, time_text
+from manifestd.model.logentry import time_text
 from manifestd.model.tag import check_tag
 from manifestd.signing.base import Signer
 from manifestd.signing.dsse import sign_statement
 from manifestd.signing.public import read_public_key
 from manifestd.store import Store
+from manifestd.workflows.approval_log import log_revocation
 from manifestd.workflows.approvals import Desk, approval_status, find_approvals, revocations
-from manifestd.workflows.approving import checked_reason, log_statement
+from manifestd.workflows.approving import checked_reason
 
 
 def revoke_approval(
@@ -53,20 +54,17 @@ def revoke_approval(
         text = checked_reason(reason)
         if not text:
             raise UsageError("say why the approval is taken back", hint="add --reason TEXT")
-        statement = revocation_statement(
-            Revocation(
-                revokes=document,
-                tag=tag,
-                at=time_text(desk.now),
-                by=person,
-                key_id=key.key_id,
-                reason=text,
-                tool=desk.tool,
-            )
+        claim = Revocation(
+            revokes=document,
+            tag=tag,
+            at=time_text(desk.now),
+            by=person,
+            key_id=key.key_id,
+            reason=text,
+            tool=desk.tool,
         )
-        facts: dict[str, Fact] = {"tag": tag, "revokes": document, "by": person}
-        bundle = sign_statement(statement, signer)
-        _, entry = log_statement(store, bundle, "revocation", facts, desk.now)
+        bundle = sign_statement(revocation_statement(claim), signer)
+        _, entry = log_revocation(store, bundle, claim, person, desk.now)
     return ApprovalResult(
         action="revoked" if entry is not None else "unchanged",
         approval=document,

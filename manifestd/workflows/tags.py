@@ -24,6 +24,7 @@ from manifestd.model.history import TagHistory, TagList, TagMove, TagResult, Tag
 from manifestd.model.logentry import time_text
 from manifestd.model.snapshot import Snapshot
 from manifestd.model.tag import MAX_REASON, TagPredicate, Target, check_tag, tag_statement
+from manifestd.rules.complete import identity_of
 from manifestd.rules.globs import matches
 from manifestd.signing.base import Signer
 from manifestd.signing.dsse import sign_statement
@@ -256,14 +257,7 @@ def _signed(
 
 
 def _target(digest: Digest, record: Snapshot) -> Target:
-    if record.manifest is None or not record.complete:
-        raise UsageError(
-            f"the snapshot {digest} is incomplete and cannot be tagged",
-            why="not every file's sha256 is known, so there is no content identity to name",
-            hint="take it again with --read all, and look at its problems with `manifestd show`",
-            facts={"snapshot": digest},
-        )
-    return Target(snapshot=digest, manifest=record.manifest)
+    return Target(snapshot=digest, manifest=identity_of(digest, record, "tagged"))
 
 
 def _signature(store: Store, digest: Digest, record: Snapshot, trust: Trust) -> SignatureState:
