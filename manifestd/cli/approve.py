@@ -13,6 +13,7 @@ import click
 from manifestd._version import __version__
 from manifestd.cli.approve_text import request_text, status_text
 from manifestd.cli.context import Context
+from manifestd.cli.named_file import read_named
 from manifestd.cli.output import emit, emit_json, say, write_file
 from manifestd.display import printable
 from manifestd.errors import UsageError
@@ -129,9 +130,10 @@ def _sign(
     key: str | None,
     yes: bool,
 ) -> int:
+    from manifestd.model.approvals import MAX_REQUEST
     from manifestd.workflows.approving import read_request, sign_request
 
-    data = _read(path)
+    data = read_named(path, MAX_REQUEST)
     say(request_text(read_request(data)), stream=sys.stderr)
     signer = _signer(context, key)
     _confirm(yes=yes)
@@ -149,11 +151,12 @@ def _sign(
 
 
 def _add(context: Context, paths: tuple[Path, ...], form: str) -> int:
+    from manifestd.model.approvals import MAX_REQUEST
     from manifestd.workflows.approving import add_approval
 
     code = 0
     desk = _desk(context)
-    bundles = [_read(path).strip() for path in paths]
+    bundles = [read_named(path, MAX_REQUEST).strip() for path in paths]
     if len(bundles) > 1 and form == "json":
         raise UsageError("--format json prints one document", hint="add one file at a time")
     with context.open_store(write=_there(context)) as store:
@@ -285,16 +288,6 @@ def _there(context: Context) -> bool:
     """True, once there is a store: a typing error must not make an empty one."""
     context.open_store().close()
     return True
-
-
-def _read(path: Path) -> bytes:
-    from manifestd.model.approvals import MAX_REQUEST
-
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_REQUEST + 1)
-    except OSError as error:
-        raise UsageError(f"{printable(str(path))} cannot be read: {error.strerror}") from error
 
 
 def _no_names(names: tuple[str, ...]) -> None:

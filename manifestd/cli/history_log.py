@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from manifestd.cli.context import Context
+from manifestd.cli.named_file import read_named
 from manifestd.cli.output import emit, emit_json, table, write_file
 from manifestd.display import printable
 from manifestd.errors import UsageError
@@ -112,7 +113,7 @@ def checkpoint(
             raise UsageError("--earlier and --first belong to --cosign")
         known = None
         if since is not None:
-            note = checkpoints.parse_request(checkpoints.read_note(since)).note
+            note = checkpoints.parse_request(_note(since)).note
             known = open_checkpoint(note, context.trust().public_keys())
         with context.open_store() as store:
             made = checkpoints.make_checkpoint(store, context.config, signer, since=known)
@@ -120,11 +121,11 @@ def checkpoint(
         if since is not None:
             raise UsageError("--since and --cosign exclude each other")
         made = checkpoints.cosign(
-            checkpoints.parse_request(checkpoints.read_note(cosign)),
+            checkpoints.parse_request(_note(cosign)),
             context.trust(),
             signer,
             store=_copy(context),
-            earlier=None if earlier is None else checkpoints.read_note(earlier),
+            earlier=None if earlier is None else _note(earlier),
             first=first,
         )
     _write(made, output)
@@ -145,16 +146,15 @@ def verify(
     context: Context, *, note: Path | None, proof: Path | None, log_only: bool, form: str
 ) -> int:
     """Check the whole store and its history against a checkpoint that was kept elsewhere."""
-    from manifestd.workflows.checkpoints import read_note
     from manifestd.workflows.proofs import verify_log, verify_proof
 
     trust = context.trust()
     if proof is not None:
         if note is not None or log_only:
             raise UsageError("--proof stands alone")
-        found = verify_proof(read_note(proof), trust)
+        found = verify_proof(_note(proof), trust)
     else:
-        kept = None if note is None else read_note(note)
+        kept = None if note is None else _note(note)
         with context.open_store() as store:
             found = verify_log(store, trust, checkpoint=kept, log_only=log_only)
     _show_verification(found, form)
@@ -186,7 +186,6 @@ def prove(
     Whoever trusts the key checks it with `log verify --proof`, or with any tool that
     reads C2SP tlog-proof files. No store is needed for that.
     """
-    from manifestd.workflows.checkpoints import read_note
     from manifestd.workflows.proofs import entry_for
     from manifestd.workflows.proofs import prove as make_proof
 
@@ -204,7 +203,7 @@ def prove(
             signer,
             context.trust(),
             index=index,
-            checkpoint=None if note is None else read_note(note),
+            checkpoint=None if note is None else _note(note),
         )
     _write(made, output)
 
@@ -217,6 +216,12 @@ def _signer(context: Context, key: str | None) -> Signer:
             hint='set `[signing] key = "keys/…"`, or give --key',
         )
     return signer
+
+
+def _note(path: Path) -> bytes:
+    from manifestd.model.note import MAX_NOTE
+
+    return read_named(path, MAX_NOTE)
 
 
 def _copy(context: Context) -> Callable[[], Store] | None:

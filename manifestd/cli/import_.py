@@ -8,6 +8,7 @@ import click
 
 from manifestd._version import __version__
 from manifestd.cli.context import Context
+from manifestd.cli.named_file import read_named
 from manifestd.cli.output import emit, emit_json, say
 from manifestd.display import printable
 from manifestd.model.importing import ImportResult
@@ -59,6 +60,7 @@ def import_(
     are not trusted. All else becomes a snapshot whose digests are as good as the
     file: `declared`, or `stored` where S3 computed them.
     """
+    from manifestd.signing.public import MAX_PEM
     from manifestd.workflows.imports import ImportRequest, import_file
 
     request = ImportRequest(
@@ -66,7 +68,7 @@ def import_(
         name=name,
         place=place,
         checksums=checksums,
-        oms_key=oms_key.read_bytes() if oms_key else None,
+        oms_key=read_named(oms_key, MAX_PEM) if oms_key else None,
         tool=f"manifestd/{__version__}",
     )
     signer = None if no_sign else context.signer(key)

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from manifestd.cli.context import Context
+from manifestd.cli.named_file import read_named
 from manifestd.cli.output import emit, emit_json
 from manifestd.display import printable
-from manifestd.errors import UnreadableError
 
 _SHOWN = 20
 
@@ -33,11 +33,12 @@ def oms() -> None:
 @click.pass_obj
 def verify(context: Context, signature: Path, reference: str, key_file: Path, form: str) -> int:
     """Check a model signature against a stored snapshot; the model's bytes are not needed."""
-    from manifestd.workflows.oms import EXIT_CODES, MAX_SIGNATURE, read_key, verify_signature
+    from manifestd.signing.public import MAX_PEM, read_public_key
+    from manifestd.workflows.oms import EXIT_CODES, MAX_SIGNATURE, verify_signature
 
-    key = read_key(_bytes(key_file, 1 << 20))
+    key = read_public_key(read_named(key_file, MAX_PEM))
     with context.gathered(reference) as (store, [known]):
-        result = verify_signature(store, known, _bytes(signature, MAX_SIGNATURE), key)
+        result = verify_signature(store, known, read_named(signature, MAX_SIGNATURE), key)
     if form == "json":
         emit_json(result)
         return EXIT_CODES[result.answer]
@@ -56,12 +57,3 @@ def verify(context: Context, signature: Path, reference: str, key_file: Path, fo
         if len(paths) > _SHOWN:
             emit(f"  {word}: and {len(paths) - _SHOWN} more\n")
     return EXIT_CODES[result.answer]
-
-
-def _bytes(path: Path, limit: int) -> bytes:
-    """What a file holds, one byte more than allowed at most; what reads it says so."""
-    try:
-        with path.open("rb") as file:
-            return file.read(limit + 1)
-    except OSError as error:
-        raise UnreadableError(f"{path} cannot be read: {error.strerror}") from error

@@ -99,8 +99,8 @@ class Progress:
         """Something changed; called with the lock held."""
 
 
-class _Lines(Progress):
-    """At most one line every :data:`LINE_EVERY` seconds, and one at the end."""
+class _Spoken(Progress):
+    """Says it somewhere, by a clock."""
 
     def __init__(
         self,
@@ -113,6 +113,10 @@ class _Lines(Progress):
         self._stream = stream
         self._clock = clock
         self._start = self._told = clock()
+
+
+class _Lines(_Spoken):
+    """At most one line every :data:`LINE_EVERY` seconds, and one at the end."""
 
     def __exit__(
         self,
@@ -147,24 +151,13 @@ class _Lines(Progress):
         self._stream.flush()
 
 
-class _Bar(Progress):
+class _Bar(_Spoken):
     """A rich bar: bytes, rate, time left, files, the file finished last."""
 
-    def __init__(
-        self,
-        total_bytes: int | None,
-        total_files: int | None,
-        stream: TextIO,
-        clock: Callable[[], float],
-    ) -> None:
-        super().__init__(total_bytes, total_files)
-        self._stream = stream
-        self._clock = clock
-        self._start = self._drawn = clock()
-        self._name = ""
-        self._name_width = 0
-        self._bar: RichProgress | None = None
-        self._task: TaskID | None = None
+    _name = ""
+    _name_width = 0
+    _bar: RichProgress | None = None
+    _task: TaskID | None = None
 
     def __enter__(self) -> Self:
         from rich.console import Console
@@ -208,8 +201,8 @@ class _Bar(Progress):
         if name:
             self._name = name
         now = self._clock()
-        if now - self._drawn >= DRAW_EVERY:
-            self._drawn = now
+        if now - self._told >= DRAW_EVERY:
+            self._told = now
             self._draw()
 
     def _draw(self) -> None:

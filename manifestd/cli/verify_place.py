@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manifestd.cli.context import Context
+from manifestd.cli.named_file import read_named
 from manifestd.cli.output import emit, emit_json
 from manifestd.display import printable
 from manifestd.errors import UsageError
@@ -40,7 +41,7 @@ def verify_lock(
 
     if len(places) != 1:
         raise UsageError("one directory is needed", hint="write: manifestd verify --lock FILE PATH")
-    model = choose_model(decode_lock(_read(path, MAX_LOCK)), name)
+    model = choose_model(decode_lock(read_named(path, MAX_LOCK)), name)
     found = check_lock(
         model,
         places[0],
@@ -68,7 +69,7 @@ def verify_receipt(context: Context, path: Path, places: tuple[str, ...], form: 
     if len(places) > 1:
         raise UsageError("a receipt is for one place")
     found = check_receipt(
-        _read(path, MAX_BUNDLE),
+        read_named(path, MAX_BUNDLE),
         context.trust(),
         datetime.now(UTC),
         place=places[0] if places else None,
@@ -125,11 +126,3 @@ def _problems(problems: list[Problem]) -> Iterator[str]:
         if problem.hint:
             hints[problem.hint] = None
     yield from (printable(f"  hint: {hint}") for hint in hints)
-
-
-def _read(path: Path, limit: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(limit + 1)
-    except OSError as error:
-        raise UsageError(f"{printable(str(path))} cannot be read: {error.strerror}") from error

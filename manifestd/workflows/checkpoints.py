@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -189,19 +188,6 @@ def seen_checkpoint(opened: OpenedCheckpoint, trust: Trust) -> CheckpointSeen:
         root=of_hex(opened.checkpoint.root.hex()),
         signed_by=list(dict.fromkeys(names)),
     )
-
-
-def read_note(path: Path) -> bytes:
-    """The bytes of a checkpoint, request or proof file, at most a megabyte.
-
-    Raises:
-        UsageError: It cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_NOTE + 1)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def format_request(request: Request) -> bytes:

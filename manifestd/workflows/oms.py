@@ -199,8 +199,3 @@ def _description(path: str, data: bytes) -> str:
 def _predicate_of(payload: bytes) -> Any:
     document = canonical.decode_foreign(payload, name="payload", max_size=MAX_SIGNATURE)
     return document.get("predicateType") if isinstance(document, dict) else None
-
-
-def read_key(pem: bytes) -> PublicKey:
-    """The public key that the caller trusts for this publisher."""
-    return read_public_key(pem)

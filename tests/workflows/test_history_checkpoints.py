@@ -16,6 +16,7 @@ import pymerkle
 import pytest
 
 from manifestd.cli.main import run
+from manifestd.cli.named_file import read_named
 from manifestd.errors import (
     MalformedError,
     ManifestdError,
@@ -39,7 +40,6 @@ from manifestd.workflows.checkpoints import (
     format_request,
     make_checkpoint,
     parse_request,
-    read_note,
 )
 from manifestd.workflows.proofs import entry_for, prove, verify_log, verify_proof
 from manifestd.workflows.tags import delete_tag
@@ -502,9 +502,9 @@ def test_a_checkpoint_without_a_key_says_what_is_missing(
     assert (code, "no key is configured" in err) == (2, True)
 
 
-def test_a_note_file_is_read_up_to_a_megabyte(tmp_path: Path) -> None:
-    (tmp_path / "big").write_bytes(b"x" * 3_000_000)
-    assert len(read_note(tmp_path / "big")) == 1_000_001
+def test_a_file_that_was_named_is_read_one_byte_past_its_bound(tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(b"x" * 3_000)
+    assert len(read_named(tmp_path / "big", 1_000)) == 1_001
 
 
 def test_the_log_is_listed_newest_first(shell: Callable[..., tuple[int, str, str]]) -> None:
