@@ -98,7 +98,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         chunks: Piece digests of large files, per wanted layout.
         regions: Named ranges a format reader asked for.
         body: The bytes themselves, for small text files that explanations need.
-        facts: What a format reader learned, ready to be stored as a canonical document.
+        facts: What a format reader learned, as a canonical document.
         seconds: Wall time of the pass.
         problem: Set when reading failed; then the other fields may be empty.
         bytes_read: Content bytes that crossed the source, retries included.
@@ -112,7 +112,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     chunks: list[Chunks] = []
     regions: list[RegionDigest] = []
     body: bytes | None = None
-    facts: dict[str, Any] | None = None
+    facts: bytes | None = None
     seconds: float = 0.0
     problem: Problem | None = None
     bytes_read: int = 0

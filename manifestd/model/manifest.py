@@ -28,6 +28,9 @@ _LAYER: Final = (
     + media_types.OCTETS.encode() + b'","size":%d}'
 )  # fmt: skip
 
+_BATCH: Final = 2000
+_text: Final = msgspec.json.Encoder().encode
+
 Size = Annotated[int, msgspec.Meta(ge=0, le=canonical.MAX_INTEGER)]
 
 
@@ -72,25 +75,69 @@ def encode_manifest(items: Iterable[Item]) -> Iterator[bytes]:
         MalformedError: Out of order, or a path twice.
         EmptySourceError: No items: nothing can be said about nothing.
     """
-    encode_text = msgspec.json.encode
-    before = b""
-    batch: list[bytes] = []
-    pending = _HEAD
+    encoder = _Encoder()
     for item in items:
-        key = item.path.encode()
-        if key <= before:
-            raise MalformedError(f"files are not in path order at {item.path!r}")
-        before = key
-        batch.append(_LAYER % (encode_text(item.path), item.sha256.encode(), item.size))
-        if len(batch) == 2000:
-            yield pending + b",".join(batch)
-            pending = b","
-            batch.clear()
-    if not before:
-        raise EmptySourceError("a manifest needs at least one file")
-    if batch:
-        yield pending + b",".join(batch)
-    yield _TAIL
+        if piece := encoder.add(item.path, item.size, item.sha256):
+            yield piece
+    yield encoder.end()
+
+
+class _Encoder:
+    """The bytes of a manifest, some thousand files at a time."""
+
+    __slots__ = ("_before", "_layers", "_pending")
+
+    def __init__(self) -> None:
+        self._before = b""
+        self._layers: list[bytes] = []
+        self._pending = _HEAD
+
+    def add(self, path: str, size: int, sha256: str) -> bytes:
+        """Take the next file; the bytes of many, now and then, else none."""
+        key = path.encode()
+        if key <= self._before:
+            raise MalformedError(f"files are not in path order at {path!r}")
+        self._before = key
+        self._layers.append(_LAYER % (_text(path), sha256.encode(), size))
+        return self._joined() if len(self._layers) == _BATCH else b""
+
+    def end(self) -> bytes:
+        """The bytes that are left, with the end."""
+        if not self._before:
+            raise EmptySourceError("a manifest needs at least one file")
+        return (self._joined() if self._layers else b"") + _TAIL
+
+    def _joined(self) -> bytes:
+        data = self._pending + b",".join(self._layers)
+        self._pending = b","
+        self._layers.clear()
+        return data
+
+
+class ManifestHasher:
+    """The content identity of files that come one by one, in path order."""
+
+    def __init__(self) -> None:
+        self._encoder = _Encoder()
+        self._hasher = hashlib.sha256()
+
+    def add(self, path: str, size: int, sha256: str) -> None:
+        """Add the next file.
+
+        Raises:
+            MalformedError: Out of order, or a path twice.
+        """
+        if piece := self._encoder.add(path, size, sha256):
+            self._hasher.update(piece)
+
+    def digest(self) -> Digest:
+        """The digest of the manifest of all of them; nothing can be added afterwards.
+
+        Raises:
+            EmptySourceError: There were none.
+        """
+        self._hasher.update(self._encoder.end())
+        return Digest("sha256:" + self._hasher.hexdigest())
 
 
 def manifest_digest(items: Iterable[Item]) -> Digest:
@@ -100,10 +147,10 @@ def manifest_digest(items: Iterable[Item]) -> Digest:
         >>> manifest_digest([Item("a", 0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")])
         'sha256:41b6fdd0404beac325aa50961cad174520fd3a7215ae67542b256f07dba39d51'
     """
-    hasher = hashlib.sha256()
-    for piece in encode_manifest(items):
-        hasher.update(piece)
-    return Digest("sha256:" + hasher.hexdigest())
+    hasher = ManifestHasher()
+    for item in items:
+        hasher.add(item.path, item.size, item.sha256)
+    return hasher.digest()
 
 
 def decode_manifest(data: bytes) -> list[Item]:

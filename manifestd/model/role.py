@@ -6,41 +6,33 @@ from typing import Final
 
 from manifestd.model.entry import Role
 
-_WEIGHT_SUFFIXES: Final = (
-    ".safetensors", ".gguf", ".ggml", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".onnx_data",
-    ".h5", ".keras", ".msgpack", ".tflite", ".pb", ".npz", ".npy", ".pkl", ".pickle", ".joblib",
-    ".mlmodel", ".engine", ".llamafile", ".nemo", ".ot",
-)  # fmt: skip
-_CODE_SUFFIXES: Final = (
-    ".py",
-    ".ipynb",
-    ".sh",
-    ".js",
-    ".ts",
-    ".c",
-    ".cc",
-    ".cpp",
-    ".cu",
-    ".rs",
-    ".so",
-)
-_DATA_SUFFIXES: Final = (
-    ".parquet",
-    ".csv",
-    ".tsv",
-    ".jsonl",
-    ".arrow",
-    ".zip",
-    ".tar",
-    ".gz",
-    ".zst",
-)
-_TOKENIZER_NAMES: Final = frozenset({
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model",
-    "sentencepiece.bpe.model", "tokenizer.tiktoken", "tekken.json",
+_SUFFIXES: Final[dict[Role, tuple[str, ...]]] = {
+    "weights": (
+        ".safetensors", ".gguf", ".ggml", ".bin", ".pt", ".pth", ".ckpt", ".onnx", ".onnx_data",
+        ".h5", ".keras", ".msgpack", ".tflite", ".pb", ".npz", ".npy", ".pkl", ".pickle",
+        ".joblib", ".mlmodel", ".engine", ".llamafile", ".nemo", ".ot",
+    ),
+    "code": (".py", ".ipynb", ".sh", ".js", ".ts", ".c", ".cc", ".cpp", ".cu", ".rs", ".so"),
+    "config": (".json", ".yaml", ".yml", ".toml", ".ini", ".cfg"),
+    "data": (".parquet", ".csv", ".tsv", ".jsonl", ".arrow", ".zip", ".tar", ".gz", ".zst"),
+    "template": (".jinja", ".jinja2", ".j2"),
+    "tokenizer": (".tiktoken",),
+}  # fmt: skip
+_NAMES: Final[dict[Role, tuple[str, ...]]] = {
+    "tokenizer": (
+        "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+        "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model",
+        "sentencepiece.bpe.model", "tokenizer.tiktoken", "tekken.json",
+    ),
+    "template": ("chat_template.json", "chat_template.jinja"),
+    "card": ("readme.md", "model_card.md", "modelcard.md", "model-card.md"),
+    "config": ("modelfile",),
+}  # fmt: skip
+_LICENSES: Final = frozenset({
+    "license", "licence", "copying", "notice", "use_policy", "usage_policy",
 })  # fmt: skip
-_TEMPLATE_NAMES: Final = frozenset({"chat_template.json", "chat_template.jinja"})
+_BY_SUFFIX: Final = {suffix: role for role, found in _SUFFIXES.items() for suffix in found}
+_BY_NAME: Final = {name: role for role, found in _NAMES.items() for name in found}
 
 
 def role_of(path: str) -> Role:
@@ -50,30 +42,13 @@ def role_of(path: str) -> Role:
         >>> role_of("onnx/model.onnx"), role_of("vocab.txt"), role_of("README.md")
         ('weights', 'tokenizer', 'card')
     """
-    name = path.rpartition("/")[2].lower()
-    if name in _TEMPLATE_NAMES or name.endswith((".jinja", ".jinja2", ".j2")):
-        return "template"
-    if name in _TOKENIZER_NAMES or name.endswith(".tiktoken"):
-        return "tokenizer"
-    if name in {"readme.md", "model_card.md", "modelcard.md", "model-card.md"}:
-        return "card"
-    if name.split(".")[0] in {
-        "license",
-        "licence",
-        "copying",
-        "notice",
-        "use_policy",
-        "usage_policy",
-    }:
+    name = path[path.rfind("/") + 1 :].lower()
+    named = _BY_NAME.get(name)
+    if named is not None:
+        return named
+    role = _BY_SUFFIX.get(name[name.rfind(".") :], "other")
+    if role in {"template", "tokenizer"}:
+        return role
+    if name.partition(".")[0] in _LICENSES:
         return "license"
-    if name.endswith(".index.json"):
-        return "weights"
-    if name.endswith(_WEIGHT_SUFFIXES):
-        return "weights"
-    if name.endswith(_CODE_SUFFIXES):
-        return "code"
-    if name.endswith((".json", ".yaml", ".yml", ".toml", ".ini", ".cfg")) or name == "modelfile":
-        return "config"
-    if name.endswith(_DATA_SUFFIXES):
-        return "data"
-    return "other"
+    return "weights" if name.endswith(".index.json") else role

@@ -130,15 +130,17 @@ def measure_bytes(data: bytes, path: str, wants: Wants) -> Measurement:
         blob = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
         blob.update(data)
         digests["sha1-git"] = blob.hexdigest()
-    for algorithm in wants.algorithms - digests.keys():
-        each = hasher(algorithm)()
-        each.update(data)
-        digests[algorithm] = each.hexdigest()
+    for algorithm in wants.algorithms:
+        if algorithm not in digests:
+            each = hasher(algorithm)()
+            each.update(data)
+            digests[algorithm] = each.hexdigest()
+    regions = region_digests(data, wants.regions, wants.region_algorithm) if wants.regions else []
     return Measurement(
         path=path,
         size=size,
         digests=digests,
-        regions=region_digests(data, wants.regions, wants.region_algorithm),
+        regions=regions,
         body=data if wants.body else None,
         bytes_read=size,
         requests=1,

@@ -92,7 +92,7 @@ class DirectorySource(Source[DirectoryReference]):
             AccessDeniedError: It may not be read.
             UnreadableError: The listing already said that it is not content.
         """
-        fd = self._open_listed(entry)
+        fd, _ = self._open_listed(entry)
         return FileStream(
             fd,
             entry.path,
@@ -108,19 +108,19 @@ class DirectorySource(Source[DirectoryReference]):
 
     def read_at(self, entry: Entry, offset: int, length: int) -> bytes:
         """Some bytes of a listed file, at most ``length``, fewer only at its end."""
-        fd = self._open_listed(entry)
+        fd, found = self._open_listed(entry)
         try:
-            parts = [os.pread(fd, length, offset)]
-            while parts[-1] and (length := length - len(parts[-1])) > 0:
-                offset += len(parts[-1])
-                parts.append(os.pread(fd, length, offset))
-            if not _is(entry, os.fstat(fd)):
-                raise changed(entry.path)
-            return b"".join(parts)
+            data = os.pread(fd, length, offset)
+            if 0 < len(data) < length:
+                data = _read_on(fd, data, length, offset)
+            after = os.fstat(fd)
         except OSError as error:
             raise translated(error, entry.path) from error
         finally:
             os.close(fd)
+        if _state(after) != _state(found):
+            raise changed(entry.path)
+        return data
 
     def read_small(self, resolved: Resolved, entry: Entry) -> bytes:
         """The whole of a listed file; one that changed meanwhile is an error."""
@@ -150,8 +150,8 @@ class DirectorySource(Source[DirectoryReference]):
                 found[path.removeprefix(base)] = "written by manifestd itself"
         return found
 
-    def _open_listed(self, entry: Entry) -> int:
-        """The descriptor of a file that is the listed one right now."""
+    def _open_listed(self, entry: Entry) -> tuple[int, os.stat_result]:
+        """The descriptor of a file that is the listed one right now, and its state."""
         root = self._opened()
         if entry.problem is not None:
             raise UnreadableError(f"{printable(entry.path)}: {entry.problem.what}")
@@ -166,7 +166,7 @@ class DirectorySource(Source[DirectoryReference]):
                 found = os.fstat(fd)
                 if _is(entry, found):
                     _settle(found)
-                    return fd
+                    return fd, found
                 os.close(fd)
                 root.forget()  # the folder kept open may have been replaced
         except LinkError as error:
@@ -190,6 +190,20 @@ class _Peek:
     def read_at(self, offset: int, length: int) -> bytes:
         length = min(length, self._entry.size - offset)
         return self._source.read_at(self._entry, offset, length) if length > 0 else b""
+
+
+def _read_on(fd: int, data: bytes, length: int, offset: int) -> bytes:
+    """The rest of a read that gave less than was asked for."""
+    parts = [data]
+    while parts[-1] and (length := length - len(parts[-1])) > 0:
+        offset += len(parts[-1])
+        parts.append(os.pread(fd, length, offset))
+    return b"".join(parts)
+
+
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    """What :func:`identity_of` says, of a file that is open: cheaper to compare."""
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _is(entry: Entry, found: os.stat_result) -> bool:

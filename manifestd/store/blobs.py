@@ -44,6 +44,11 @@ class Blobs:
         self._database = database
         self._connection = database.connection
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether what is put now is part of a larger whole."""
+        return self._database.inside
+
     def get(self, digest: str) -> bytes:
         """The bytes with this digest.
 

@@ -60,7 +60,7 @@ class Database:
         self.path = path
         self.durable = True
         self.turn: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
-        self._inside = False
+        self.inside = False
 
     def close(self) -> None:
         """Close the connection; an open transaction is rolled back. May be called twice."""
@@ -127,7 +127,7 @@ class Database:
         Raises:
             StoreLockedError: Another process has been writing for longer than the time-out.
         """
-        if self._inside:
+        if self.inside:
             yield
             return
         durable = durable and self.durable
@@ -144,7 +144,7 @@ class Database:
     @contextlib.contextmanager
     def _immediate(self) -> Iterator[None]:
         self.run("BEGIN IMMEDIATE")
-        self._inside = True
+        self.inside = True
         try:
             yield
             self.run("COMMIT")
@@ -153,7 +153,7 @@ class Database:
                 self.connection.rollback()
             raise
         finally:
-            self._inside = False
+            self.inside = False
 
     def fail(self, error: Exception) -> NoReturn:
         """Raise what SQLite's error means for us.

@@ -34,32 +34,45 @@ _KEEP_NODES: Final = 64
 
 
 class _Pieces:
-    """Collects finished pieces and stores them some megabytes at a time."""
+    """Collects finished pieces and stores them some megabytes at a time.
+
+    Outside a transaction they wait: nothing would name them yet, and what nothing names
+    another process may remove.
+    """
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
         self._rows: list[BlobRow] = []
-        self._bytes = 0
+        self.waiting = 0
 
     def take(self, kind: str, digest: bytes, data: bytes) -> None:
         row = blob_row(digest, data, kind)
         self._rows.append(row)
-        self._bytes += len(row[4])
-        if len(self._rows) >= _FLUSH_ROWS or self._bytes >= _FLUSH_BYTES:
+        self.waiting += len(row[4])
+        many = len(self._rows) >= _FLUSH_ROWS or self.waiting >= _FLUSH_BYTES
+        if many and self._blobs.in_transaction:
             self.flush()
 
     def flush(self) -> None:
-        rows, self._rows, self._bytes = self._rows, [], 0
+        rows, self._rows, self.waiting = self._rows, [], 0
         self._blobs.put_rows(rows)
 
 
 class ContentWriter:
-    """Writes a content tree. ``add`` is :meth:`ContentBuilder.add`."""
+    """Writes a content tree. ``add`` is :meth:`ContentBuilder.add`.
+
+    Pieces are stored within a transaction as they come, otherwise by :meth:`finish`.
+    """
 
     def __init__(self, blobs: Blobs) -> None:
         self._pieces = _Pieces(blobs)
         self._builder = ContentBuilder(self._pieces.take)
         self.add = self._builder.add
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of finished pieces that are not stored yet."""
+        return self._pieces.waiting
 
     def finish(self) -> Digest:
         """Store what is left and return the root.
@@ -81,6 +94,11 @@ class ObservationWriter:
         self._builder = ObservationBuilder(self._pieces.take)
         self.add = self._builder.add
 
+    @property
+    def waiting(self) -> int:
+        """Bytes of finished pieces that are not stored yet."""
+        return self._pieces.waiting
+
     def finish(self) -> Digest:
         """Store what is left and return the root; errors as :meth:`ContentWriter.finish`."""
         root = self._builder.finish()
@@ -96,7 +114,7 @@ class Trees:
         self._nodes: OrderedDict[tuple[bytes, Ref | None, int | None], Node] = OrderedDict()
 
     def content_writer(self) -> ContentWriter:
-        """A writer for (path, size, sha256). It writes in the caller's transaction, or in own ones."""
+        """A writer for (path, size, sha256)."""
         return ContentWriter(self._blobs)
 
     def observation_writer(self) -> ObservationWriter:

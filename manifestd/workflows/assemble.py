@@ -2,76 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from typing import Any, Final
 
 import msgspec
 
-from manifestd import canonical
 from manifestd.model.digest import Digest
-from manifestd.model.entry import Chunks, Entry, File, Measurement, Observation, Problem
+from manifestd.model.entry import Entry, File, Observation, Problem
 from manifestd.model.evidence import Grade
-from manifestd.model.manifest import Item, encode_manifest
+from manifestd.model.manifest import ManifestHasher
 from manifestd.model.role import role_of
 from manifestd.model.snapshot import EvidenceCounts, ReadMode, Selection, Snapshot
 from manifestd.sources.base import Resolved
 from manifestd.store import Store
+from manifestd.workflows.keeping import Journaled
 from manifestd.workflows.plan import Decision, SnapshotRequest
 
 MAX_PROBLEMS: Final = 1000
 _UNKNOWN: Final = "no-sha256"
-_SHORT: Final = 1024
-_REMEMBERED: Final = 1024
-
-
-class Journaled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is kept of a measurement: digests, and the addresses of its blobs."""
-
-    digests: dict[str, str] = {}
-    body: bool = False
-    facts: str | None = None
-    chunks: str | None = None
-    problem: Problem | None = None
-
-
-class Keeper:
-    """Stores what measurements carry besides digests: bodies, facts and chunk digests, as blobs."""
-
-    def __init__(self, store: Store) -> None:
-        self._blobs = store.blobs
-        # Thousands of small files have the same facts ("not a tensor archive"); ask the store once.
-        self._facts: dict[bytes, Digest] = {}
-
-    def keep(self, measured: Measurement) -> Journaled:
-        """Store what one measurement carries, in the caller's transaction."""
-        facts = chunks = None
-        if measured.body is not None:
-            self._blobs.put(measured.body, "body")
-        if measured.facts is not None:
-            facts = self._put_facts(canonical.encode(measured.facts))
-        if measured.chunks:
-            chunks = self._blobs.put(chunks_document(measured.chunks), "chunks")
-        return Journaled(
-            digests=measured.digests,
-            body=measured.body is not None,
-            facts=facts,
-            chunks=chunks,
-            problem=measured.problem,
-        )
-
-    def _put_facts(self, data: bytes) -> Digest:
-        found = self._facts.get(data)
-        if found is None:
-            found = self._blobs.put(data, "facts")
-            if len(data) < _SHORT and len(self._facts) < _REMEMBERED:
-                self._facts[data] = found
-        return found
-
-
-def chunks_document(chunks: list[Chunks]) -> bytes:
-    """The chunk digests of one file as a canonical document (format v1, section 6)."""
-    return canonical.encode({"layouts": chunks, "schema": "manifestd.chunks/v1"})
 
 
 class Assembly:
@@ -88,6 +36,7 @@ class Assembly:
         self._read = read
         self._content = store.trees.content_writer()
         self._observation = store.trees.observation_writer()
+        self._manifest: ManifestHasher | None = ManifestHasher()
         self._before = before
         self._store = store
         self._grades: Counter[str] = Counter()
@@ -103,10 +52,19 @@ class Assembly:
         sha256, seen = self._observe(entry, decision, known, measured)
         self._content.add(entry.path, entry.size, sha256)
         self._observation.add(entry.path, seen)
+        if sha256 is None:
+            self._manifest = None
+        elif self._manifest is not None:
+            self._manifest.add(entry.path, entry.size, sha256)
         self._grades[seen.evidence.get("sha256", "none") if sha256 else "none"] += 1
         self._files += 1
         self._bytes += entry.size
         self.bytes_reused += entry.size if decision.action == "reuse" else 0
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of the file lists that are not in the store yet."""
+        return self._content.waiting + self._observation.waiting
 
     def _observe(
         self, entry: Entry, decision: Decision, known: File | None, measured: Journaled | None
@@ -163,13 +121,15 @@ class Assembly:
     def _measured(
         self, entry: Entry, decision: Decision, known: File | None, measured: Journaled
     ) -> tuple[str | None, Observation]:
-        digests, evidence = dict(entry.digests), dict(entry.evidence)
+        digests = {**entry.digests, **measured.digests}
+        evidence: dict[str, Grade] = {
+            **entry.evidence, **dict.fromkeys(measured.digests, "measured")
+        }  # fmt: skip
         declared: dict[str, str] = {}
-        for algorithm, value in measured.digests.items():
-            if not self._check(entry, algorithm, value):
-                declared[algorithm] = entry.digests[algorithm]
-            digests[algorithm] = value
-            evidence[algorithm] = "measured"
+        if entry.digests:
+            for algorithm, value in measured.digests.items():
+                if not self._check(entry, algorithm, value):
+                    declared[algorithm] = entry.digests[algorithm]
         if decision.rechecks and known is not None:
             self._recheck(entry, known, digests.get("sha256"))
         return digests.get("sha256"), _observation(
@@ -225,7 +185,7 @@ class Assembly:
         observation = self._observation.finish()
         for problem in problems:
             self._problems.add(problem)
-        known = self._grades["none"] == 0
+        known = self._manifest is not None
         return Snapshot(
             name=request.name or resolved.name,
             source=resolved.place,
@@ -234,7 +194,7 @@ class Assembly:
             captured_at=captured_at,
             tool=tool,
             selection=Selection(ignore=sorted(request.ignore), read=request.read),
-            manifest=self._manifest(content) if known else None,
+            manifest=self._manifest.digest() if self._manifest is not None else None,
             complete=known and not self._problems.broken,
             files=self._files,
             bytes=self._bytes,
@@ -244,17 +204,6 @@ class Assembly:
             problems=self._problems.listed(),
             facts=resolved.facts,
         )
-
-    def _manifest(self, content: Digest) -> Digest:
-        hasher = hashlib.sha256()
-        items = (
-            Item(path, size, sha256)
-            for path, size, sha256 in self._store.trees.content(content)
-            if sha256 is not None
-        )
-        for piece in encode_manifest(items):
-            hasher.update(piece)
-        return Digest("sha256:" + hasher.hexdigest())
 
 
 def _observation(

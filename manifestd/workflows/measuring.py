@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from manifestd import canonical
 from manifestd.errors import ManifestdError, TransientError
 from manifestd.formats import reader_for
 from manifestd.formats.base import FormatReader, Outline
@@ -38,6 +39,9 @@ _FREE: Final = frozenset({"crc64nvme", "crc32c", "crc32", "sha1-git"})
 """Compared with the source's where it has one: at most a quarter of what the sha256 costs."""
 _AGAIN: Final = frozenset({"changed-while-reading", "digest-mismatch"})
 _PEEK_TRIES: Final = 5
+
+_PLAIN: Final = {body: Wants(git_blob=True, chunks=(), body=body) for body in (False, True)}
+"""What is wanted of a small file of which the listing states no digest: nearly every local one."""
 
 _large_body: Final = threading.Lock()
 """One large body is read into memory at a time, however many files are."""
@@ -127,28 +131,26 @@ class Worker:
         )
         if reader is None or measured.problem is not None:
             return measured
-        facts = reader.facts(entry.path, outline, measured.regions, measured.body)
+        facts = _document(reader.facts(entry.path, outline, measured.regions, measured.body))
         return msgspec.structs.replace(measured, facts=facts, regions=[])
 
     def _small(self, task: Task, reader: FormatReader | None) -> Measurement:
         """Read a small file once into memory; its reader then asks the memory, not the source."""
         entry = task.entry
-        if reader is None:
-            return self._measure(task, body=False)
-        measured = self._measure(task, body=True)
-        if measured.problem is not None or measured.body is None:
-            return measured
+        measured = self._measure(task, body=reader is not None)
         body = measured.body
+        if reader is None or body is None:
+            return measured
         if reader.needs_body:
-            facts = reader.facts(entry.path, Outline(), [], body)
+            facts = _document(reader.facts(entry.path, Outline(), [], body))
             return msgspec.structs.replace(measured, facts=facts)
         outline = reader.outline(entry.path, _Memory(body))
-        regions = region_digests(body, outline.regions)
-        facts = reader.facts(entry.path, outline, regions, None)
+        regions = region_digests(body, outline.regions) if outline.regions else []
+        facts = _document(reader.facts(entry.path, outline, regions, None))
         return msgspec.structs.replace(measured, facts=facts, body=None)
 
     def _headers(self, reader: FormatReader | None, entry: Entry, outline: Outline) -> Measurement:
-        facts = reader.facts(entry.path, outline, None, None) if reader else None
+        facts = _document(reader.facts(entry.path, outline, None, None)) if reader else None
         return Measurement(path=entry.path, size=entry.size, facts=facts)
 
     def _measure_in_room(self, task: Task, body: bool, regions: Sequence[Region]) -> Measurement:
@@ -166,19 +168,7 @@ class Worker:
 
     def _measure(self, task: Task, body: bool, regions: Sequence[Region] = ()) -> Measurement:
         entry = task.entry
-        # A checksum the store holds is computed beside the digest where it costs next to
-        # nothing, so that a read that was cut and resumed is still checked end to end.
-        free = _FREE & entry.digests.keys()
-        layouts = task.layouts
-        if entry.size > (LOCAL_LARGE if self._source.local else CHUNK):
-            layouts = (ChunkLayout(algorithm="blake3", size=CHUNK), *layouts)
-        wants = Wants(
-            git_blob=entry.size <= GIT_BLOB_LIMIT or "sha1-git" in free,
-            algorithms=task.algorithms | (free - {"sha1-git"}),
-            chunks=layouts,
-            regions=tuple(regions),
-            body=body,
-        )
+        wants = self._wants(task, body, regions)
         measured = self._pass(entry, wants)
         if measured.problem is not None and measured.problem.code in _AGAIN:
             # One whole re-read: a corrupted transfer looks the same and deserves a second try.
@@ -189,6 +179,23 @@ class Worker:
                 requests=first.requests + measured.requests,
             )
         return measured
+
+    def _wants(self, task: Task, body: bool, regions: Sequence[Region]) -> Wants:
+        entry, layouts = task.entry, task.layouts
+        if entry.size <= SMALL and not (entry.digests or task.algorithms or layouts or regions):
+            return _PLAIN[body]
+        # A checksum the store holds is computed beside the digest where it costs next to
+        # nothing, so that a read that was cut and resumed is still checked end to end.
+        free = _FREE & entry.digests.keys()
+        if entry.size > (LOCAL_LARGE if self._source.local else CHUNK):
+            layouts = (ChunkLayout(algorithm="blake3", size=CHUNK), *layouts)
+        return Wants(
+            git_blob=entry.size <= GIT_BLOB_LIMIT or "sha1-git" in free,
+            algorithms=task.algorithms | (free - {"sha1-git"}),
+            chunks=layouts,
+            regions=tuple(regions),
+            body=body,
+        )
 
     def _pass(self, entry: Entry, wants: Wants) -> Measurement:
         if self._source.local and entry.size <= SMALL and not wants.chunks:
@@ -249,6 +256,11 @@ def run_forked(
     with closing(results):
         for data in results:
             yield decoder.decode(data)
+
+
+def _document(facts: dict[str, Any] | None) -> bytes | None:
+    """Facts as they are stored; made where the file is read, which may be another process."""
+    return None if facts is None else canonical.encode(facts)
 
 
 def _wants_body(reader: FormatReader | None, entry: Entry) -> bool:

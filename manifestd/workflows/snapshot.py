@@ -26,9 +26,10 @@ from manifestd.rules.globs import matches_any
 from manifestd.signing.base import Signer
 from manifestd.sources.base import Resolved, Source
 from manifestd.store import Store
-from manifestd.workflows.assemble import Assembly, Journaled, Keeper
+from manifestd.workflows.assemble import Assembly
 from manifestd.workflows.company import ALONE, Company, Recalled
 from manifestd.workflows.cross_evidence import asked_for
+from manifestd.workflows.keeping import Results
 from manifestd.workflows.measuring import SMALL, Task, Worker, run_forked
 from manifestd.workflows.plan import Decision, PathJoin, SnapshotRequest, decide
 from manifestd.workflows.taking import (
@@ -57,9 +58,8 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-_BATCH_SECONDS: Final = 0.05
-_BATCH_BODIES: Final = 8 * 1024 * 1024
-"""Results are journaled after this time, or once they hold so much: a kill loses no more."""
+_AHEAD: Final = 4 * 1024 * 1024
+"""Bytes of file lists that are made while files are still read; they wait in memory."""
 _INHERITED: Final = 200_000
 _REMEMBERED: Final = 10_000
 """Files up to which an earlier snapshot's list, which is needed three times, is read once."""
@@ -141,13 +141,8 @@ class _Run:
             self.other = store.snapshots.load(self.other_digest)
         self._lists: dict[tuple[str, str], list[File]] = {}
         self.spool = store.spool()
-        self.journal = store.journal(self._key())
-        self.journaled = self._resume()
-        self.keeper = Keeper(store)
+        self.results = Results(store, self._key(), local=source.local)
         self.decided = bytearray()
-        self.reading: dict[str, Entry] = {}
-        self.batch: list[Measurement] = []
-        self.measured: dict[str, Journaled] = {}
         self.to_read = self.to_read_bytes = 0
         self.resumed = 0
         self.bytes_read = 0
@@ -164,13 +159,6 @@ class _Run:
     def _key(self) -> str:
         parts = [self.resolved.place, self.resolved.revision, self.request.read]
         return canonical.encode([*parts, list(self.request.ignore), self.other_digest]).decode()
-
-    def _resume(self) -> dict[str, tuple[str, Journaled]]:
-        decoder = msgspec.msgpack.Decoder(Journaled)
-        return {
-            path: (token, decoder.decode(data))
-            for path, (token, data) in self.journal.load().items()
-        }
 
     def take_listing(self, now: datetime) -> None:
         """Spool the listing, so that memory stays flat and order is that of the paths."""
@@ -202,10 +190,14 @@ class _Run:
                 wanted = asked_for(entry, other.find(entry.path)).lacking(self.store, known)
             decision = decide(self.request, entry, known, wanted, self.number)
             self.decided.append(_DECISIONS.index(decision))
-            if decision.action in _READS and not self._is_journaled(entry, decision.action):
+            if decision.action in _READS and not self.results.had(entry, decision.action):
                 self.to_read += 1
                 if decision.action == "read":
                     self.to_read_bytes += entry.size
+        self.assembly = Assembly(self.store, self.before and self.before[0], self.request.read)
+        self._known = self._beside(self.before and self.before[1])
+        self._steps = zip(self.spool, self.decided, strict=True)
+        self._step = next(self._steps, None)
 
     def estimate(self) -> Estimate:
         """What :meth:`read` would read, by what :meth:`plan` decided."""
@@ -214,12 +206,12 @@ class _Run:
             action = _DECISIONS[code].action
             found["files"] += 1
             found["bytes"] += entry.size
-            if action == "reuse" or (action == "read" and self._is_journaled(entry, action)):
+            if action == "reuse" or (action == "read" and self.results.had(entry, action)):
                 found["bytes_reusable"] += entry.size
             elif action == "read":
                 found["files_to_read"] += 1
                 found["bytes_to_read"] += entry.size
-            elif action == "headers" and not self._is_journaled(entry, action):
+            elif action == "headers" and not self.results.had(entry, action):
                 found["headers_to_read"] += 1
         return Estimate(**found | {"requests": self.source.requests})
 
@@ -262,22 +254,22 @@ class _Run:
 
     def _wait(self, then: Callable[[], None] | None) -> None:
         """While a long file is read, what came before it must not wait in memory."""
-        self._keep(journal=True)
+        self.results.flush()
         if then is not None:
             then()
 
     def _late(self, measured: Measurement) -> None:
         """What threads finished when the run had been ended: it need not be read again."""
-        self.batch.append(measured)
-        self._keep(journal=True)
+        self.results.add(measured)
+        self.results.flush()
 
     def _tasks(self, sizes: range) -> Iterator[Task]:
         other = self._beside(self.other)
         for entry, code in zip(self.spool, self.decided, strict=True):
             action = _DECISIONS[code].action
-            if action not in _READS or entry.size not in sizes or self._is_journaled(entry, action):
+            if action not in _READS or entry.size not in sizes or self.results.had(entry, action):
                 continue
-            self.reading[entry.path] = entry
+            self.results.expect(entry)
             asked = asked_for(entry, other.find(entry.path) if self.other else None)
             yield Task(
                 entry=entry,
@@ -290,71 +282,40 @@ class _Run:
         """Claimed digests that are only worth computing where every claim is to be tested."""
         return _CLAIMS & entry.digests.keys() if self.request.read == "all" else frozenset()
 
-    def _is_journaled(self, entry: Entry, action: str) -> bool:
-        if not self.journaled:
-            return False
-        found = self.journaled.get(entry.path)
-        if found is None or found[0] != _token(entry):
-            return False
-        return action == "headers" or "sha256" in found[1].digests
-
     def _collect(self, results: Iterator[Measurement], told: Progress, *, forked: bool) -> None:
-        written, held = time.monotonic(), 0
         try:
             for measured in results:
-                self.batch.append(measured)
                 self.bytes_read += measured.bytes_read
                 if forked:
                     told.bytes(measured.bytes_read)
                 told.done(measured)
-                held += len(measured.body or b"")
-                now = time.monotonic()
-                if held >= _BATCH_BODIES or now - written > _BATCH_SECONDS:
-                    self._keep(journal=True)
-                    written, held = now, 0
+                if self.results.add(measured):
+                    self._assemble(_AHEAD)
                 del measured  # with its body, before the next one comes
         except BaseException:
-            self._keep(journal=True)
+            self.results.flush()
             raise
-        # The record follows at once: what it needs need not be journaled first.
-        self._keep(journal=False)
+        self.results.end()
 
-    def _keep(self, *, journal: bool) -> None:
-        if not self.batch:
-            return
-        encode = msgspec.msgpack.encode
-        rows: list[tuple[str, str, bytes]] = []
-        with self.store.transaction(durable=False):
-            for measured in self.batch:
-                kept = self.keeper.keep(measured)
-                entry = self.reading.pop(measured.path)
-                self.measured[measured.path] = kept
-                # A failure is not kept over a restart: it may be gone by then.
-                if journal and entry.identity and measured.problem is None:
-                    rows.append((measured.path, _token(entry), encode(kept)))
-            self.journal.append(rows)
-        self.batch.clear()
-
-    def _found(self, entry: Entry, action: str) -> Journaled | None:
-        """What is known of a file from this run, or from the interrupted one before it."""
-        found = self.measured.get(entry.path)
-        if found is None and self._is_journaled(entry, action):
-            self.resumed += 1
-            return self.journaled[entry.path][1]
-        return found
+    def _assemble(self, most: int | None = None) -> None:
+        """Put files together in path order: up to one that is still read, or all, when None."""
+        while self._step is not None and (most is None or self.assembly.waiting < most):
+            entry, code = self._step
+            decision, found = _DECISIONS[code], None
+            if decision.action in _READS:
+                found, again = self.results.take(entry, decision.action)
+                if found is None and most is not None:
+                    return
+                self.resumed += again
+            known = self._known.find(entry.path) if self.before else None
+            self.assembly.add(entry, decision, known, found)
+            self._step = next(self._steps, None)
 
     def finish(self, *, tool: str, signer: Signer | None, clock: Callable[[], datetime]) -> Taken:
         """Assemble the record, sign it, and store everything in one transaction."""
         with self.store.transaction():
-            before_digest = self.before[0] if self.before else None
-            assembly = Assembly(self.store, before_digest, self.request.read)
-            before = self._beside(self.before and self.before[1])
-            for entry, code in zip(self.spool, self.decided, strict=True):
-                decision = _DECISIONS[code]
-                known = before.find(entry.path) if self.before else None
-                found = self._found(entry, decision.action) if decision.action in _READS else None
-                assembly.add(entry, decision, known, found)
-            record = assembly.record(
+            self._assemble()
+            record = self.assembly.record(
                 self.request,
                 self.resolved,
                 captured_at=self.captured_at,
@@ -365,12 +326,12 @@ class _Run:
             digest = Digest("sha256:" + canonical.sha256_hex(data))
             bundle, signed_by = signed(record, digest, signer)
             self.store.snapshots.add(data, bundle, at=clock())
-            self.journal.clear()
+            self.results.forget()
         return Taken(
             result=self._result(record, digest, signed_by),
             exit_code=exit_code_of(record),
             resumed=self.resumed,
-            bytes_reused=assembly.bytes_reused,
+            bytes_reused=self.assembly.bytes_reused,
             record=record,
         )
 
@@ -393,7 +354,3 @@ class _Run:
             problems=record.problems,
             seconds=0.0,
         )
-
-
-def _token(entry: Entry) -> str:
-    return canonical.encode([entry.size, entry.identity]).decode()

@@ -13,9 +13,10 @@ from manifestd.model.reference import parse_hub, parse_s3
 from manifestd.reading.wants import ChunkLayout
 from manifestd.sources.base import Resolved
 from manifestd.store import Store, open_store
-from manifestd.workflows.assemble import MAX_PROBLEMS, Assembly, chunks_document
+from manifestd.workflows.assemble import MAX_PROBLEMS, Assembly
 from manifestd.workflows.cross_evidence import Asked, asked_for
 from manifestd.workflows.doubts import doubts_of
+from manifestd.workflows.keeping import chunks_document
 from manifestd.workflows.plan import Decision, SnapshotRequest, decide
 
 SIZE = 10 * 1024 * 1024
