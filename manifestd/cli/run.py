@@ -63,6 +63,7 @@ FORMATS = ("text", "json", "markdown", "html", "junit", "sarif", "csv")
 )  # fmt: skip
 @click.option("--key", metavar="URI", help="Sign with this key instead of the configured one.")
 @click.option("--no-sign", is_flag=True, help="Sign nothing.")
+@click.option("--no-notify", is_flag=True, help="Tell nobody whom the configuration names.")
 @click.option(
     "--format", "form", metavar=f"[{'|'.join(FORMATS)}]", default="text", show_default=True,
     help="How the result looks.",
@@ -75,6 +76,7 @@ def run(context: Context, /, form: str, reports: tuple[str, ...], **options: Any
     stops or hides another. A run that was interrupted goes on where it stopped.
     """
     written = [_report(text) for text in reports]
+    _check_notify(context, options)
     models, notes = _models(context, options)
     if options["plan"]:
         return _plan(context, models, notes, options, form)
@@ -90,7 +92,7 @@ def run(context: Context, /, form: str, reports: tuple[str, ...], **options: Any
     plain = _options(options, color=False)
     for renderer, path in written:
         write_file(path, renderer.run(found, plain).encode())
-    _tell_others(context, found)
+    _tell_others(context, found, notify=not options["no_notify"])
     return 130 if found.interrupted else found.exit_code
 
 
@@ -272,13 +274,21 @@ def _options(options: dict[str, Any], *, color: bool) -> Any:
     return ReportOptions(changes_only=options["changes_only"], color=terminal)
 
 
-def _tell_others(context: Context, found: Run) -> None:
+def _check_notify(context: Context, options: dict[str, Any]) -> None:
+    """Refuse channels that could never be told, before anything is asked of a source."""
+    if context.config.notify and not options["no_notify"]:
+        from manifestd.workflows.notify_check import check_notify
+
+        check_notify(context.config, os.environ, look_up=not options["offline"])
+
+
+def _tell_others(context: Context, found: Run, *, notify: bool) -> None:
     """Notify whom the configuration names, and GitHub; what fails there changes nothing here."""
     if os.environ.get("GITHUB_ACTIONS"):
         from manifestd.cli.github import tell_github
 
         tell_github(found, os.environ)
-    if context.config.notify:
+    if context.config.notify and notify:
         from manifestd.workflows.notify import notify_run
 
         try:

@@ -227,7 +227,8 @@ class Notify(_Section, frozen=True, kw_only=True):
             name = match.group(1)
             if not environ.get(name):
                 raise ConfigError(
-                    f"[[notify]] needs the variable {name}, which is not set",
+                    f"it needs the variable {name}, which is not set",
+                    hint="set it, or leave it out: run --no-notify tells nobody",
                     facts={"variable": name},
                 )
             return environ[name]

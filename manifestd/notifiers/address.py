@@ -58,6 +58,17 @@ def resolve(host: str, port: int, *, allow_private: bool) -> list[Address]:
     return list(dict.fromkeys(addresses))
 
 
+def is_address(host: str) -> bool:
+    """Whether a host is an address already, so that judging it asks nobody."""
+    if host == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
 def refuse(address: Address, host: str, *, allow_private: bool) -> None:
     """Raise when an address may not be connected to.
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import warnings
 from typing import Any, ClassVar, Final
 
 import apprise
+import apprise.manager_plugins
 
 from manifestd.errors import ConfigError, UndecidedError
-from manifestd.notifiers.address import resolve
+from manifestd.notifiers.address import is_address, resolve
 from manifestd.notifiers.base import Channel, Message, Notifier
 
 KINDS: Final = {"pass": "success", "fail": "failure", "error": "failure", "unknown": "warning"}
@@ -36,10 +38,14 @@ class AppriseNotifier(Notifier):
         if target is None:
             raise ConfigError(
                 f"Apprise does not take this notify URL of the kind {self._scheme!r}",
-                hint="its forms are listed at https://appriseit.com",
+                hint=_nearest(self._scheme) or "its forms are listed at https://appriseit.com",
             )
         self._target: Any = target
         self._private = channel.allow_private
+
+    def check(self, *, look_up: bool) -> None:
+        """Judge the host, where the URL has one; see :meth:`Notifier.check`."""
+        self._check_host(look_up=look_up)
 
     def tell(self, message: Message) -> None:
         """Tell the service.
@@ -68,11 +74,22 @@ class AppriseNotifier(Notifier):
                 hint="check its URL and that it can be reached from here",
             )
 
-    def _check_host(self) -> None:
+    def _check_host(self, *, look_up: bool = True) -> None:
         """Judge the host, where the URL has one: elsewhere its place holds a token.
 
         A token must not be asked for in the DNS, so only services whose form has a host are.
         """
         if any("{host}" in form for form in getattr(self._target, "templates", ())):
-            port = self._target.port or 443
-            resolve(str(self._target.host), int(port), allow_private=self._private)
+            host, port = str(self._target.host), int(self._target.port or 443)
+            if look_up or is_address(host):
+                resolve(host, port, allow_private=self._private)
+
+
+def _nearest(scheme: str) -> str | None:
+    """What a service that does not exist may have been meant to be; None when it does exist."""
+    services: Any = apprise.manager_plugins.NotificationManager
+    known = set(services().schemas())
+    if scheme.lower() in known:
+        return None
+    near = difflib.get_close_matches(scheme.lower(), sorted(known), n=1)
+    return f"did you mean {near[0]}://?" if near else None

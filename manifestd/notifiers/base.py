@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import ClassVar, Final
 
 import msgspec
@@ -34,7 +35,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         title: One line of plain text.
         body: Some lines of plain text; no character in it acts.
         result: The worst of what is told; ``pass`` when all of it is solved.
-        document: The ``manifestd.notification/v1`` document, as JSON.
+        document: The ``manifestd.notification/v1`` document, as JSON, without the run.
+        whole: The same with the run, in pieces to be taken once, for who wants it.
         identity: The same for the same message told again; receivers may drop repetitions.
         sent_at: Seconds since 1970.
     """
@@ -45,6 +47,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     document: bytes
     identity: str
     sent_at: int
+    whole: Iterable[bytes] | None = None
 
 
 class Notifier(ABC):
@@ -52,7 +55,7 @@ class Notifier(ABC):
 
     Attributes:
         name: Its name in the table.
-        wants_run: Its document holds the whole run, which may be large.
+        wants_run: It takes the document with the whole run, which may be large.
     """
 
     name: ClassVar[str]
@@ -64,6 +67,17 @@ class Notifier(ABC):
 
         Raises:
             ConfigError: It cannot be used. The message never holds the URL.
+        """
+
+    def check(self, *, look_up: bool) -> None:  # noqa: B027  (most have nothing to add)
+        """Find out what is wrong without telling anybody; construction found the rest.
+
+        Args:
+            look_up: Host names may be looked up.
+
+        Raises:
+            UnreachableError: A host name does not resolve now, which may pass.
+            ManifestdError: The channel could not be told, today or ever.
         """
 
     @abstractmethod

@@ -57,6 +57,19 @@ class ExecNotifier(Notifier):
         self._program = program
         self._shown = printable(program)
 
+    def check(self, *, look_up: bool) -> None:
+        """See that there is such a program.
+
+        Raises:
+            ConfigError: There is none, or it cannot be started by this user.
+        """
+        path = Path(self._program)
+        if not path.is_file() or not os.access(path, os.X_OK):
+            raise ConfigError(
+                f"{self._shown} is no program that can be started",
+                hint="give the absolute path of an executable file",
+            )
+
     def tell(self, message: Message) -> None:
         """Run the program.
 
@@ -68,7 +81,7 @@ class ExecNotifier(Notifier):
         environment = {**self._environment, "MANIFESTD_RESULT": message.result}
         # Files and no pipes: a child that outlives the program could hold a pipe open for ever.
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
-            given.write(message.document)
+            given.writelines(message.whole or (message.document,))
             given.seek(0)
             try:
                 process = subprocess.Popen(  # noqa: S603  (the configuration's own program)

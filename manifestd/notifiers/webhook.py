@@ -25,7 +25,7 @@ from urllib.parse import quote, urlsplit
 
 from manifestd._version import __version__
 from manifestd.errors import ConfigError, UndecidedError, UnreachableError
-from manifestd.notifiers.address import Address, resolve
+from manifestd.notifiers.address import Address, is_address, resolve
 from manifestd.notifiers.base import SECONDS, Channel, Message, Notifier
 from manifestd.redact import redact
 
@@ -70,6 +70,11 @@ class WebhookNotifier(Notifier):
         query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
         self._target = f"{path}?{query}" if query else path
 
+    def check(self, *, look_up: bool) -> None:
+        """Judge the host; see :meth:`Notifier.check`."""
+        if look_up or is_address(self._host):
+            self._addresses()
+
     def tell(self, message: Message) -> None:
         """Post the document and expect a 2xx answer.
 
@@ -79,12 +84,7 @@ class WebhookNotifier(Notifier):
             UndecidedError: Another answer than 2xx.
         """
         deadline = time.monotonic() + SECONDS
-        addresses = resolve(self._host, self._port, allow_private=self._private)
-        if self._plain and any(address.is_global for address in addresses):
-            raise UndecidedError(
-                f"the host {self._host!r} is not private, so its webhook must be encrypted",
-                hint="use webhook+https://",
-            )
+        addresses = self._addresses()
         connection = self._connection(addresses, deadline)
         # A time-out holds for one read each; a server that sends a byte now and then has many.
         end = threading.Timer(max(0.0, deadline - time.monotonic()), _cut, [connection.sock])
@@ -108,6 +108,16 @@ class WebhookNotifier(Notifier):
                 why=redact(text.strip()) or None,
                 facts={"status": answer.status},
             )
+
+    def _addresses(self) -> list[Address]:
+        """Where the host is, each of which may be connected to."""
+        addresses = resolve(self._host, self._port, allow_private=self._private)
+        if self._plain and any(address.is_global for address in addresses):
+            raise UndecidedError(
+                f"the host {self._host!r} is not private, so its webhook must be encrypted",
+                hint="use webhook+https://",
+            )
+        return addresses
 
     def _headers(self, message: Message) -> dict[str, str]:
         return {
