@@ -10,12 +10,10 @@ import msgspec
 
 from manifestd import canonical
 from manifestd.formats import ggml, tensorfile
-from manifestd.formats.base import Explanation, FormatReader, Outline
-from manifestd.formats.bounds import MAX_INTEGER, RefusedError, bounded, refusal
-from manifestd.formats.names import reader_name
+from manifestd.formats.base import Explanation
+from manifestd.formats.bounds import MAX_INTEGER, RefusedError
 from manifestd.model.change import Change
 from manifestd.model.content import RandomAccess
-from manifestd.model.entry import RegionDigest
 from manifestd.rules import jsondiff, linediff
 from manifestd.rules.tensors import has_tensors
 
@@ -28,48 +26,20 @@ _KEPT_STRING: Final = 64 * 1024
 _KEPT_ITEMS: Final = 16
 
 
-class GgufReader(FormatReader):
+class GgufReader(tensorfile.HeaderReader):
     """Reads version 2 and 3, little endian; refuses everything it cannot place exactly."""
 
     name: ClassVar[str] = "gguf"
     version: ClassVar[str] = "gguf/1"
+    kind: ClassVar[str] = "GGUF"
+    extra: ClassVar[str] = "version"
 
-    def recognizes(self, path: str, size: int) -> bool:
-        """Whether the name ends in ``.gguf``."""
-        return reader_name(path) == self.name
+    def read(self, content: RandomAccess) -> dict[str, Any]:
+        """Version, alignment, ``kv`` sorted by key; read in growing windows from the head."""
+        return _read(_Cursor(content), content.size)
 
-    def outline(self, path: str, content: RandomAccess) -> Outline:
-        """Walk metadata and tensor list in growing windows from the head."""
-        try:
-            facts = _read(_Cursor(content), content.size)
-        except RefusedError as error:
-            return Outline(refused=str(error))
-        return Outline(regions=tensorfile.regions_of(facts["tensors"]), state=facts)
-
-    def facts(
-        self, path: str, outline: Outline, regions: list[RegionDigest] | None, body: bytes | None
-    ) -> dict[str, Any] | None:
-        """Version, alignment, ``kv`` sorted by key, tensors in file order."""
-        if outline.refused is not None:
-            return refusal(self.version, outline.refused)
-        if not outline.state:
-            return None
-        return bounded(tensorfile.with_digests(outline.state, outline.regions, regions))
-
-    def explain(
-        self,
-        path: str,
-        left: dict[str, Any] | None,
-        right: dict[str, Any] | None,
-        left_body: bytes | None,
-        right_body: bytes | None,
-    ) -> Explanation | None:
+    def compare(self, left: dict[str, Any], right: dict[str, Any]) -> Explanation | None:
         """Tensors and metadata keys; the chat template line by line."""
-        said = tensorfile.refusals(left, right, "GGUF")
-        if said is not None or left is None or right is None:
-            return said
-        if "summarised" in left or "summarised" in right:
-            return tensorfile.explain_summarised(left, right, "version")
         old, new = _keys(left), _keys(right)
         if old is None or new is None or not has_tensors(left) or not has_tensors(right):
             return None

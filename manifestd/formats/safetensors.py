@@ -7,11 +7,9 @@ from typing import Any, ClassVar, Final
 
 from manifestd import canonical
 from manifestd.formats import jsontext, tensorfile
-from manifestd.formats.base import Explanation, FormatReader, Outline
-from manifestd.formats.bounds import MAX_INTEGER, RefusedError, bounded, refusal
-from manifestd.formats.names import reader_name
+from manifestd.formats.base import Explanation
+from manifestd.formats.bounds import MAX_INTEGER, RefusedError
 from manifestd.model.content import RandomAccess
-from manifestd.model.entry import RegionDigest
 from manifestd.rules import jsondiff
 from manifestd.rules.tensors import has_tensors
 
@@ -27,49 +25,21 @@ BITS: Final = {
 """Bits an element has, by dtype (safetensors 0.8)."""
 
 
-class SafetensorsReader(FormatReader):
+class SafetensorsReader(tensorfile.HeaderReader):
     """Reads the header; refuses what the specification forbids, also where the library accepts it."""
 
     name: ClassVar[str] = "safetensors"
     version: ClassVar[str] = "safetensors/1"
+    kind: ClassVar[str] = "safetensors"
+    extra: ClassVar[str] = "metadata"
 
-    def recognizes(self, path: str, size: int) -> bool:
-        """Whether the name ends in ``.safetensors``."""
-        return reader_name(path) == self.name
+    def read(self, content: RandomAccess) -> dict[str, Any]:
+        """Metadata as sorted pairs, sha256 of the header; one or two ranged reads."""
+        header, start = _header(content)
+        return _facts(header, start, content.size)
 
-    def outline(self, path: str, content: RandomAccess) -> Outline:
-        """Read the header by one or two ranged reads and name a region for each tensor."""
-        try:
-            header, start = _header(content)
-            facts = _facts(header, start, content.size)
-        except RefusedError as error:
-            return Outline(refused=str(error))
-        return Outline(regions=tensorfile.regions_of(facts["tensors"]), state=facts)
-
-    def facts(
-        self, path: str, outline: Outline, regions: list[RegionDigest] | None, body: bytes | None
-    ) -> dict[str, Any] | None:
-        """Tensors in file order, metadata as sorted pairs, sha256 of the header."""
-        if outline.refused is not None:
-            return refusal(self.version, outline.refused)
-        if not outline.state:
-            return None
-        return bounded(tensorfile.with_digests(outline.state, outline.regions, regions))
-
-    def explain(
-        self,
-        path: str,
-        left: dict[str, Any] | None,
-        right: dict[str, Any] | None,
-        left_body: bytes | None,
-        right_body: bytes | None,
-    ) -> Explanation | None:
-        """Tensors same, changed, added and removed; metadata and header told apart from data."""
-        said = tensorfile.refusals(left, right, "safetensors")
-        if said is not None or left is None or right is None:
-            return said
-        if "summarised" in left or "summarised" in right:
-            return tensorfile.explain_summarised(left, right, "metadata")
+    def compare(self, left: dict[str, Any], right: dict[str, Any]) -> Explanation | None:
+        """Tensors by name; metadata key by key."""
         if not has_tensors(left) or not has_tensors(right):
             return None
         old, new = _metadata(left), _metadata(right)

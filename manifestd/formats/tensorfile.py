@@ -2,15 +2,86 @@
 
 from __future__ import annotations
 
-from typing import Any
+from abc import abstractmethod
+from typing import Any, ClassVar
 
-from manifestd.formats.base import Explanation
-from manifestd.formats.bounds import digests_of, empty_digest
+from manifestd.formats.base import Explanation, FormatReader, Outline
+from manifestd.formats.bounds import (
+    RefusedError,
+    bounded,
+    digests_of,
+    empty_digest,
+    refusal,
+)
+from manifestd.formats.names import reader_name
 from manifestd.model.change import Change, TensorDiff
+from manifestd.model.content import RandomAccess
 from manifestd.model.entry import RegionDigest
 from manifestd.model.region import Region
 from manifestd.rules import tensors as rules
 from manifestd.rules.jsondiff import MAX_CHANGES
+
+
+class HeaderReader(FormatReader):
+    """Reads files whose header lists all their tensors with their places.
+
+    Attributes:
+        kind: How people call the format.
+        extra: The member of facts, besides the tensors, that all readers see.
+    """
+
+    kind: ClassVar[str]
+    extra: ClassVar[str]
+
+    @abstractmethod
+    def read(self, content: RandomAccess) -> dict[str, Any]:
+        """What the header says, with ``tensors`` in file order.
+
+        Raises:
+            RefusedError: The file is not of this format, or not as its specification demands.
+        """
+
+    @abstractmethod
+    def compare(self, left: dict[str, Any], right: dict[str, Any]) -> Explanation | None:
+        """Explain two sides whose facts are whole and of one version."""
+
+    def recognizes(self, path: str, size: int) -> bool:
+        """Whether the name has the format's suffix."""
+        return reader_name(path) == self.name
+
+    def outline(self, path: str, content: RandomAccess) -> Outline:
+        """Read the header and name a region for each tensor."""
+        try:
+            facts = self.read(content)
+        except RefusedError as error:
+            return Outline(refused=str(error))
+        return Outline(regions=regions_of(facts["tensors"]), state=facts)
+
+    def facts(
+        self, path: str, outline: Outline, regions: list[RegionDigest] | None, body: bytes | None
+    ) -> dict[str, Any] | None:
+        """What the header says, with the digests of the tensors that were read."""
+        if outline.refused is not None:
+            return refusal(self.version, outline.refused)
+        if not outline.state:
+            return None
+        return bounded(with_digests(outline.state, outline.regions, regions))
+
+    def explain(
+        self,
+        path: str,
+        left: dict[str, Any] | None,
+        right: dict[str, Any] | None,
+        left_body: bytes | None,
+        right_body: bytes | None,
+    ) -> Explanation | None:
+        """Tensors same, changed, added and removed; metadata told apart from them."""
+        said = refusals(left, right, self.kind)
+        if said is not None or left is None or right is None:
+            return said
+        if "summarised" in left or "summarised" in right:
+            return explain_summarised(left, right, self.extra)
+        return self.compare(left, right)
 
 
 def regions_of(tensors: list[dict[str, Any]]) -> list[Region]:
