@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -64,26 +64,36 @@ class Listing:
         try:
             levels[0].names = iter(_names(levels[0].fd))
             while levels:
-                level = levels[-1]
-                name = next(level.names, None)
-                if name is None:
+                below = yield from self._files(levels[-1])
+                if below is None:
                     os.close(levels.pop().fd)
                     continue
-                path = level.prefix + name.removesuffix("/")
-                found = self._left_out_or_foreign(path)
-                if found is not None:
-                    yield found
-                elif not name.endswith("/"):
-                    yield self._file(level.fd, name, path)
+                entered = _enter(levels[-1].fd, below, len(levels))
+                if isinstance(entered, Problem):
+                    yield entered
                 else:
-                    below = _enter(level.fd, path, len(levels))
-                    if isinstance(below, Problem):
-                        yield below
-                    else:
-                        levels.append(below)
+                    levels.append(entered)
         finally:
             for level in levels:
                 os.close(level.fd)
+
+    def _files(self, level: _Level) -> Generator[Entry | Problem, None, str | None]:
+        """What is in a directory up to the next one below it, whose path comes back, or to its end."""
+        fd, prefix, left_out = level.fd, level.prefix, self._left_out
+        for name in level.names:
+            path = prefix + name
+            folder = name[-1] == "/"
+            if folder:
+                path = path[:-1]
+            if path in left_out or not path.isascii():
+                found = self._left_out_or_foreign(path)
+                if found is not None:
+                    yield found
+                    continue
+            if folder:
+                return path
+            yield self._file(fd, name, path)
+        return None
 
     def _left_out_or_foreign(self, path: str) -> Problem | None:
         if path in self._left_out:
@@ -93,17 +103,16 @@ class Listing:
                 what=f"left out: {self._left_out[path]}",
                 severity="note",
             )
-        if not path.isascii():
-            try:
-                path.encode()
-            except UnicodeEncodeError:
-                # A record's paths are UTF-8: this one can only be described.
-                shown = os.fsencode(path).decode("utf-8", "backslashreplace")
-                return Problem(
-                    code="not-utf8",
-                    what=f"the name {printable(shown)} is not UTF-8",
-                    hint="rename it",
-                )
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            # A record's paths are UTF-8: this one can only be described.
+            shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+            return Problem(
+                code="not-utf8",
+                what=f"the name {printable(shown)} is not UTF-8",
+                hint="rename it",
+            )
         return None
 
     def _file(self, fd: int, name: str, path: str) -> Entry | Problem:
@@ -111,7 +120,7 @@ class Listing:
             found = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if stat.S_ISLNK(found.st_mode):
                 return self._link(path)
-            return self._entry(path, found, {})
+            return self._entry(path, found)
         except OSError as error:
             return _problem(path, translated(error, path))
 
@@ -140,12 +149,14 @@ class Listing:
             )
         return self._entry(path, found, {"symlink": target})
 
-    def _entry(self, path: str, found: os.stat_result, hints: dict[str, Any]) -> Entry | Problem:
+    def _entry(
+        self, path: str, found: os.stat_result, hints: dict[str, Any] | None = None
+    ) -> Entry | Problem:
         if not stat.S_ISREG(found.st_mode):
             kind = _SPECIAL.get(stat.S_IFMT(found.st_mode), "not a file")
             return Problem(path=path, code="special-file", what=f"{kind}, which has no content")
         size = found.st_size
-        entry = Entry(path=path, size=size, identity=identity_of(found), hints=hints)
+        entry = Entry(path=path, size=size, identity=identity_of(found), hints=hints or {})
         if may_be_pointer(size):
             return self._unless_pointer(entry)
         return entry

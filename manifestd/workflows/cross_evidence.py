@@ -6,12 +6,11 @@ from typing import Final
 
 import msgspec
 
-from manifestd import canonical
+from manifestd.model.chunks import decode_chunks
 from manifestd.model.entry import Entry, File
 from manifestd.reading.wants import ChunkLayout
 from manifestd.rules.layouts import layout_of
 from manifestd.store import Store
-from manifestd.workflows.explain import ChunksDocument
 
 COMPOSITE: Final = "sha256-composite"
 
@@ -76,6 +75,5 @@ def _has_layouts(store: Store, known: File, layouts: tuple[ChunkLayout, ...]) ->
     if known.seen.chunks is None or not store.blobs.has(known.seen.chunks):
         return False
     data = store.blobs.get(known.seen.chunks)
-    stored = canonical.decode(data, ChunksDocument, name="chunk digests").layouts
-    have = {(chunks.algorithm, chunks.size) for chunks in stored}
+    have = {(chunks.algorithm, chunks.size) for chunks in decode_chunks(data)}
     return all((layout.algorithm, layout.size) in have for layout in layouts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
@@ -12,7 +12,8 @@ from manifestd.errors import MalformedError
 from manifestd.formats import findings_of, reader_for
 from manifestd.formats.base import Explanation
 from manifestd.model.change import Change, FileDiff
-from manifestd.model.entry import Chunks, File, Problem
+from manifestd.model.chunks import decode_chunks
+from manifestd.model.entry import File, Problem
 from manifestd.model.evidence import Grade, at_least
 from manifestd.rules.compare import About
 from manifestd.rules.gaps import closing, naming
@@ -24,13 +25,6 @@ from manifestd.store import Store
 MAX_CHANGES: Final = 300
 
 Facts = dict[str, Any]
-
-
-class ChunksDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Digests of one file's pieces, as stored (format v1, section 6)."""
-
-    layouts: list[Chunks]
-    schema: Literal["manifestd.chunks/v1"]
 
 
 class Explainer:
@@ -54,7 +48,7 @@ class Explainer:
         ]
         if file.seen.chunks is not None and self._store.blobs.has(file.seen.chunks):
             data = self._store.blobs.get(file.seen.chunks)
-            chunks += canonical.decode(data, ChunksDocument, name="chunk digests").layouts
+            chunks += decode_chunks(data)
         return About(chunks=chunks, problem=problem, place=place)
 
     def explained(

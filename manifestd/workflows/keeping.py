@@ -8,15 +8,16 @@ from typing import Final
 import msgspec
 
 from manifestd import canonical
+from manifestd.model.chunks import encode_chunks
 from manifestd.model.digest import Digest
-from manifestd.model.entry import Chunks, Entry, Measurement, Problem
+from manifestd.model.entry import Entry, Measurement, Problem
 from manifestd.store import Store
 
 _KEEP_SECONDS: Final = 0.05
 _KEEP_BYTES: Final = 8 * 1024 * 1024
 """Results wait in memory for so long, or until they hold so much."""
 _JOURNAL_SECONDS: Final = 0.05
-_JOURNAL_LOCAL: Final = 0.5
+_JOURNAL_LOCAL: Final = 1.0
 """A kill loses at most the results of this time; local files are read again sooner than noted."""
 _SHORT: Final = 1024
 _REMEMBERED: Final = 1024
@@ -139,7 +140,7 @@ class Results:
         if measured.facts is not None:
             facts = self._put_facts(measured.facts)
         if measured.chunks:
-            chunks = self._store.blobs.put(chunks_document(measured.chunks), "chunks")
+            chunks = self._store.blobs.put(encode_chunks(measured.chunks), "chunks")
         return Journaled(
             digests=measured.digests,
             body=measured.body is not None,
@@ -155,11 +156,6 @@ class Results:
             if len(data) < _SHORT and len(self._facts) < _REMEMBERED:
                 self._facts[data] = found
         return found
-
-
-def chunks_document(chunks: list[Chunks]) -> bytes:
-    """The chunk digests of one file as a canonical document (format v1, section 6)."""
-    return canonical.encode({"layouts": chunks, "schema": "manifestd.chunks/v1"})
 
 
 def _token(entry: Entry) -> str:

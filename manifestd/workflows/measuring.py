@@ -243,6 +243,10 @@ def run_forked(
 
     Where threads have to be used after all, ``late`` is given what they finish after the end.
     """
+    if isinstance(tasks, list):
+        # What is imported before the fork no worker imports again.
+        for task in {_suffix(task.entry.path): task for task in tasks}.values():
+            reader_for(task.entry.path, task.entry.size)
     encoder = msgspec.msgpack.Encoder()
     decoder = msgspec.msgpack.Decoder(Measurement)
     results = run_tasks(
@@ -256,6 +260,10 @@ def run_forked(
     with closing(results):
         for data in results:
             yield decoder.decode(data)
+
+
+def _suffix(path: str) -> str:
+    return path[path.rfind(".") :]
 
 
 def _document(facts: dict[str, Any] | None) -> bytes | None:

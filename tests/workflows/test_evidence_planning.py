@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from manifestd.model.chunks import encode_chunks
 from manifestd.model.entry import Chunks, Entry, File, Observation, Problem
 from manifestd.model.reference import parse_hub, parse_s3
 from manifestd.reading.wants import ChunkLayout
@@ -16,7 +17,6 @@ from manifestd.store import Store, open_store
 from manifestd.workflows.assemble import MAX_PROBLEMS, Assembly
 from manifestd.workflows.cross_evidence import Asked, asked_for
 from manifestd.workflows.doubts import doubts_of
-from manifestd.workflows.keeping import chunks_document
 from manifestd.workflows.plan import Decision, SnapshotRequest, decide
 
 SIZE = 10 * 1024 * 1024
@@ -78,7 +78,7 @@ def test_what_was_computed_once_is_not_asked_for_again(store: Store) -> None:
     with store.transaction():
         other, right = (
             store.blobs.put(
-                chunks_document([Chunks(algorithm="sha256", size=size, digests=["0" * 64] * 3)]),
+                encode_chunks([Chunks(algorithm="sha256", size=size, digests=["0" * 64] * 3)]),
                 "chunks",
             )
             for size in (PART * 2, PART)
