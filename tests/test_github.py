@@ -16,6 +16,8 @@ from manifestd.cli.log import PlainLines, configure
 from manifestd.cli.main import run as command_line
 from manifestd.cli.output import emit, emit_json, say
 from manifestd.cli.workflow_commands import command, guard, guarded
+from manifestd.model.run import Run
+from manifestd.model.run_view import ListedRun
 from tests.contracts.report_suite import HOSTILE, failing, passing
 from tests.reports.run_making import drifted, every_end, gated, hostile_run, run_of, undecided
 
@@ -42,6 +44,7 @@ def summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def tell(found: Any, summary: Path) -> None:
+    found = ListedRun(found) if isinstance(found, Run) else found
     tell_github(found, {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)})
 
 
@@ -93,7 +96,7 @@ def test_annotations_stop_where_github_drops_them(summary: Path, capsys: Capture
 
 def test_outside_of_actions_nothing_happens(tmp_path: Path, capsys: Capture) -> None:
     path = tmp_path / "summary.md"
-    tell_github(every_end(), {"GITHUB_STEP_SUMMARY": str(path)})
+    tell_github(ListedRun(every_end()), {"GITHUB_STEP_SUMMARY": str(path)})
     assert not path.exists()
     assert capsys.readouterr().err == ""
 

@@ -11,7 +11,7 @@ import click
 
 from manifestd.cli.workflow_commands import command, inside
 from manifestd.model.change import Diff
-from manifestd.model.run import Run
+from manifestd.model.run_view import RunView
 from manifestd.redact import redact
 from manifestd.reports.base import ReportOptions
 from manifestd.reports.escape import shorten, visible
@@ -30,7 +30,7 @@ _LIMIT: Final = 900_000
 _LINE: Final = 500
 
 
-def tell_github(found: Run | Diff, environ: Mapping[str, str]) -> None:
+def tell_github(found: RunView | Diff, environ: Mapping[str, str]) -> None:
     """Append the job summary and print annotations on stderr; outside of Actions do nothing.
 
     A summary that cannot be written is logged: the result is what counts.
@@ -44,28 +44,36 @@ def tell_github(found: Run | Diff, environ: Mapping[str, str]) -> None:
     file = environ.get("GITHUB_STEP_SUMMARY")
     if file:
         report, options = MarkdownReport(), ReportOptions()
-        text = report.run(found, options) if isinstance(found, Run) else report.diff(found, options)
+        pieces = (
+            [report.diff(found, options)] if isinstance(found, Diff) else report.run(found, options)
+        )
         try:
-            _append(Path(file), text)
+            _append(Path(file), "".join(pieces))
         except OSError as error:
             log.warning("the job summary could not be written: %s", error.strerror)
-    made = list(_annotations(found))
-    for kind in ("error", "warning"):
-        for line in [text for made_kind, text in made if made_kind == kind][:MOST]:
-            click.echo(line, err=True)
+    made: dict[str, list[str]] = {"error": [], "warning": []}
+    for kind, line in _of_diff(found) if isinstance(found, Diff) else _of_run(found):
+        if len(made[kind]) < MOST:
+            made[kind].append(line)
+        if all(len(lines) == MOST for lines in made.values()):
+            break
+    for line in (*made["error"], *made["warning"]):
+        click.echo(line, err=True)
 
 
-def _annotations(found: Run | Diff) -> Iterator[tuple[str, str]]:
-    """(error or warning, command) of what does not pass, in the order of the reports."""
-    if isinstance(found, Run):
-        for model in found.models:
-            for item in items(model):
-                if item.result != "pass":
-                    where = f"{item.path}: " if item.path is not None else ""
-                    side = f"{item.side}: " if item.side else ""
-                    hint = f" ({item.hint})" if item.hint else ""
-                    yield _annotation(item.result, model.name, side + where + item.what + hint)
-        return
+def _of_run(found: RunView) -> Iterator[tuple[str, str]]:
+    """(error or warning, command) of what does not pass, in the order of the configuration."""
+    for model in found.models(failing_only=True):
+        for item in items(model):
+            if item.result != "pass":
+                where = f"{item.path}: " if item.path is not None else ""
+                side = f"{item.side}: " if item.side else ""
+                hint = f" ({item.hint})" if item.hint else ""
+                yield _annotation(item.result, model.name, side + where + item.what + hint)
+
+
+def _of_diff(found: Diff) -> Iterator[tuple[str, str]]:
+    """The same of one comparison, in the order of its paths."""
     results = outcomes(found)
     for finding in found.findings:
         if finding.get("path") is None and finding.get("result") in {"fail", "unknown"}:

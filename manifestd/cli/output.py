@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import click
 import msgspec
@@ -19,6 +20,9 @@ from manifestd.display import printable
 from manifestd.errors import ManifestdError
 from manifestd.model.failure import failure_of
 
+_BLOCK: Final = 1 << 16
+"""Characters that are written to stdout at once."""
+
 
 def emit(text: str, output: Path | None = None) -> None:
     """Write result data to stdout, or to a file that appears whole or not at all."""
@@ -27,6 +31,31 @@ def emit(text: str, output: Path | None = None) -> None:
             sys.stdout.write(guarded(text, sys.stdout))
         return
     write_file(output, text.encode())
+
+
+def emit_lines(pieces: Iterable[str]) -> None:
+    """Write result data to stdout that need not fit into memory, in pieces of whole lines.
+
+    All of it is made before any of it is written: an error while it is made leaves stdout to
+    the error.
+
+    Raises:
+        ManifestdError: There is no room for it in the temporary directory.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as spool:
+        try:
+            spool.writelines(pieces)
+            spool.seek(0)
+        except OSError as error:
+            raise ManifestdError(
+                f"the result cannot be put together in {printable(tempfile.gettempdir())}: "
+                f"{error.strerror}"
+            ) from error
+        json = None
+        with to_stdout():
+            while lines := spool.readlines(_BLOCK):
+                json = lines[0].startswith("{") if json is None else json
+                sys.stdout.write(guarded("".join(lines), sys.stdout, json=json))
 
 
 @contextmanager

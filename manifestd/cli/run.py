@@ -12,24 +12,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from manifestd._version import __version__
 from manifestd.cli.context import Context
-from manifestd.cli.output import emit, emit_json, table, write_file
+from manifestd.cli.output import emit, emit_json, emit_lines, table, write_lines
 from manifestd.display import printable, size_text
 from manifestd.errors import ConfigError, ManifestdError, UsageError
 
 if TYPE_CHECKING:
     from manifestd.config.shape import Model
     from manifestd.model.run import Run, RunPlan
+    from manifestd.model.run_view import RunView
     from manifestd.reports.base import Report
     from manifestd.signing.base import Signer
     from manifestd.workflows.run_plan import PlannedModel
 
 log = logging.getLogger(__name__)
+
+_CACHE: Final = 2048
+"""KiB of the store's pages kept while reports are written: each document is read in turn."""
 
 FORMATS = ("text", "json", "markdown", "html", "junit", "sarif", "csv")
 
@@ -75,6 +79,8 @@ def run(context: Context, /, form: str, reports: tuple[str, ...], **options: Any
     The models and their sides stand in manifestd.toml. One model's failure never
     stops or hides another. A run that was interrupted goes on where it stopped.
     """
+    from manifestd.store import open_store
+
     written = [_report(text) for text in reports]
     _check_notify(context, options)
     models, notes = _models(context, options)
@@ -87,12 +93,13 @@ def run(context: Context, /, form: str, reports: tuple[str, ...], **options: Any
     with _terminable(), _few_collections():
         outputs = [str(path.absolute()) for _, path in written]
         found = _run(context, models, notes, options, signer=signer, outputs=outputs)
-    shown = _options(options, color=True)
-    emit(stdout.run(found, shown))
-    plain = _options(options, color=False)
-    for renderer, path in written:
-        write_file(path, renderer.run(found, plain).encode())
-    _tell_others(context, found, notify=not options["no_notify"])
+    with open_store(context.store_path, cache=_CACHE) as store:
+        view = store.runs.view(found.run_id)
+        emit_lines(stdout.run(view, _options(options, color=True)))
+        plain = _options(options, color=False)
+        for renderer, path in written:
+            write_lines(path, (piece.encode() for piece in renderer.run(view, plain)))
+        _tell_others(context, view, notify=not options["no_notify"])
     return 130 if found.interrupted else found.exit_code
 
 
@@ -172,7 +179,7 @@ def _selected(context: Context, *, offline: bool, notes: list[str]) -> list[str]
         notes.append(f"[[select]] found {len(names)} models")
         return names
     with context.open_store() as store:
-        names = [model.name for model in store.runs.load().models]
+        names = [model.name for model in store.runs.view().models()]
     notes.append("[[select]] was not asked (--offline): the models of the last run were taken")
     return names
 
@@ -282,7 +289,7 @@ def _check_notify(context: Context, options: dict[str, Any]) -> None:
         check_notify(context.config, os.environ, look_up=not options["offline"])
 
 
-def _tell_others(context: Context, found: Run, *, notify: bool) -> None:
+def _tell_others(context: Context, found: RunView, *, notify: bool) -> None:
     """Notify whom the configuration names, and GitHub; what fails there changes nothing here."""
     if os.environ.get("GITHUB_ACTIONS"):
         from manifestd.cli.github import tell_github

@@ -21,11 +21,17 @@ def inside(environ: Mapping[str, str]) -> bool:
     return environ.get("GITHUB_ACTIONS") == "true"
 
 
-def guarded(text: str, stream: TextIO) -> str:
-    """What to print instead of ``text``: the same, outside of Actions and into files."""
+def guarded(text: str, stream: TextIO, *, json: bool | None = None) -> str:
+    """What to print instead of ``text``: the same, outside of Actions and into files.
+
+    Args:
+        text: Whole lines.
+        stream: Where it goes.
+        json: It is JSON, or a part of it; None: by how it begins.
+    """
     if not inside(os.environ) or _is_file(stream):
         return text
-    return guard(text, json=text.startswith("{"))
+    return guard(text, json=text.startswith("{") if json is None else json)
 
 
 def guard(text: str, *, json: bool = False) -> str:

@@ -1,15 +1,16 @@
-"""What every report promises: one result document in (a diff or a run), text out, names escaped for the medium."""
+"""What every report promises: one result in (a diff or a run), text out, names escaped for the medium."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import ClassVar
 
 import msgspec
 
 from manifestd.errors import UsageError
 from manifestd.model.change import Diff, FileDiff
-from manifestd.model.run import Run
+from manifestd.model.run_view import RunView
 
 
 class ReportOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,11 +42,15 @@ class Report(ABC):
     def diff(self, diff: Diff, options: ReportOptions) -> str:
         """The diff as text ending in one newline. Paths in it are hostile input."""
 
-    def run(self, run: Run, options: ReportOptions) -> str:
-        """The run of many models as text ending in one newline.
+    def run(self, run: RunView, options: ReportOptions) -> Iterator[str]:
+        """The run of many models as text ending in one newline, in pieces of whole lines.
+
+        A run may be larger than memory: a report holds a model at a time, and passes over
+        them as often as it must.
 
         Raises:
             UsageError: This report shows single comparisons only.
+            TamperedError: A stored model is damaged; it may be raised in the middle.
         """
         raise UsageError(
             f"the report {self.name!r} cannot show runs",

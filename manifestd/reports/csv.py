@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar, Final
 
 from manifestd.model.change import Diff, FileDiff
-from manifestd.model.run import Run, RunModel
+from manifestd.model.run import RunModel
+from manifestd.model.run_view import RunView
 from manifestd.reports.base import Report, ReportOptions, listed
 from manifestd.reports.escape import csv_cell
 from manifestd.reports.run_telling import items, model_line
@@ -33,23 +34,18 @@ class CsvReport(Report):
         results = outcomes(diff)
         name = title(diff)
         rows = ((name, *_cells(file, results[file.path])) for file in listed(diff, options))
-        return _table(_HEADER, rows)
+        return _lines([_HEADER, *rows])
 
-    def run(self, run: Run, options: ReportOptions) -> str:
+    def run(self, run: RunView, options: ReportOptions) -> Iterator[str]:
         """A row for each model (``kind`` is ``model``), then one for each thing it has to say."""
-        rows = (
-            row
-            for model in run.models
-            if model.result != "pass" or not options.changes_only
-            for row in _rows(model)
-        )
-        return _table(_RUN_HEADER, rows)
+        yield _lines([_RUN_HEADER])
+        for model in run.models(failing_only=options.changes_only):
+            yield _lines(_rows(model))
 
 
-def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+def _lines(rows: Iterable[tuple[object, ...]]) -> str:
     target = io.StringIO()
     writer = csv.writer(target, lineterminator="\n")
-    writer.writerow(header)
     for row in rows:
         writer.writerow([csv_cell(str(cell)) for cell in row])
     return target.getvalue()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from manifestd.model.change import Diff, Side
-from manifestd.model.run import Run
+from manifestd.model.run_view import RunView
 from manifestd.reports.base import Report, ReportOptions, listed
 from manifestd.reports.escape import html
 from manifestd.reports.html_page import file_table, page, tag
@@ -35,9 +35,9 @@ class HtmlReport(Report):
         """The page of one comparison."""
         return page(f"{RESULTS[diff.result]}: {title(diff)}", _body(diff, options))
 
-    def run(self, run: Run, options: ReportOptions) -> str:
+    def run(self, run: RunView, options: ReportOptions) -> Iterator[str]:
         """The page of all models, those that need somebody first."""
-        return run_page(run, options)
+        yield from run_page(run, options)
 
 
 def _body(diff: Diff, options: ReportOptions) -> Iterator[str]:

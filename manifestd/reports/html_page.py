@@ -46,20 +46,31 @@ def page(title: str, body: Iterable[str]) -> str:
         title: Not escaped yet.
         body: Lines of HTML.
     """
-    lines = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-        '<meta name="referrer" content="no-referrer">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{html(title)}</title>",
-        f"<style>{STYLE}</style></head><body>",
-        *body,
-        '<p class="quiet">Written by manifestd. Evidence, strongest first: measured, reused,',
-        "stored, declared, none. Equality is as good as the weaker side.</p>",
-        "</body></html>",
-    ]
-    return "\n".join(lines) + "\n"
+    return "".join(pieces(title, (f"{line}\n" for line in body)))
+
+
+def pieces(title: str, body: Iterable[str]) -> Iterator[str]:
+    """As :func:`page`, piece by piece.
+
+    Args:
+        title: Not escaped yet.
+        body: HTML, each piece whole lines with their ends.
+    """
+    yield (
+        "<!doctype html>\n"
+        '<html lang="en"><head><meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="referrer" content="no-referrer">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html(title)}</title>\n"
+        f"<style>{STYLE}</style></head><body>\n"
+    )
+    yield from body
+    yield (
+        '<p class="quiet">Written by manifestd. Evidence, strongest first: measured, reused,\n'
+        "stored, declared, none. Equality is as good as the weaker side.</p>\n"
+        "</body></html>\n"
+    )
 
 
 def file_table(files: list[FileDiff], results: Mapping[str, str]) -> Iterator[str]:

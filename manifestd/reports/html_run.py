@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Final
 
 from manifestd.model.change import FileDiff
 from manifestd.model.run import Run, RunModel
+from manifestd.model.run_view import RunView
 from manifestd.reports.base import ReportOptions
 from manifestd.reports.escape import html
-from manifestd.reports.html_page import file_table, page, tag
+from manifestd.reports.html_page import file_table, pieces, tag
 from manifestd.reports.run_telling import (
     Item,
     items,
     model_line,
     next_steps,
-    of_model,
     problem_lines,
     result_of,
     run_facts,
@@ -28,15 +29,26 @@ from manifestd.reports.telling import RESULTS
 _PROBLEMS: Final = 20
 
 
-def run_page(run: Run, options: ReportOptions) -> str:
-    """The page; every model, file and reason stands in it."""
-    result = result_of(run)
-    title = f"{RESULTS[result]}: {run_headline(run)}"
-    models = of_model(run, failing_only=options.changes_only)
-    return page(title, [*_head(run, models), *(line for m in models for line in section(m))])
+def run_page(run: RunView, options: ReportOptions) -> Iterator[str]:
+    """The page in pieces; every model, file and reason stands in it."""
+    title = f"{RESULTS[result_of(run.head)]}: {run_headline(run.head)}"
+    yield from pieces(title, (_lined(lines) for lines in _body(run, options)))
 
 
-def _head(run: Run, models: list[RunModel]) -> Iterator[str]:
+def _lined(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _body(run: RunView, options: ReportOptions) -> Iterator[Iterable[str]]:
+    """First all models in a table, then each: two passes, a model at a time."""
+    wanted = partial(run.models, failing_only=options.changes_only, worst_first=True)
+    yield _head(run.head)
+    yield from ([_row(model)] for model in wanted())
+    yield ["</tbody></table>"]
+    yield from map(section, wanted())
+
+
+def _head(run: Run) -> Iterator[str]:
     result = result_of(run)
     yield f"<h1>{tag(result, RESULTS[result])} {html(run_headline(run))}</h1>"
     yield f'<p class="quiet">{html(run_facts(run))}</p>'
@@ -44,14 +56,15 @@ def _head(run: Run, models: list[RunModel]) -> Iterator[str]:
         yield "<ul>" + "".join(f"<li>Note: {html(note)}</li>" for note in run.notes) + "</ul>"
     yield "<table><thead><tr><th>Result</th><th>Model</th><th>What</th><th>First thing to do</th>"
     yield "</tr></thead><tbody>"
-    for model in models:
-        first = next(iter(next_steps(model)), "")
-        yield (
-            f"<tr><td>{tag(model.result, RESULTS[model.result])}</td>"
-            f'<td class="path">{html(model.name)}</td><td>{html(model_line(model))}</td>'
-            f"<td>{html(first)}</td></tr>"
-        )
-    yield "</tbody></table>"
+
+
+def _row(model: RunModel) -> str:
+    first = next(iter(next_steps(model)), "")
+    return (
+        f"<tr><td>{tag(model.result, RESULTS[model.result])}</td>"
+        f'<td class="path">{html(model.name)}</td><td>{html(model_line(model))}</td>'
+        f"<td>{html(first)}</td></tr>"
+    )
 
 
 def section(model: RunModel) -> Iterator[str]:

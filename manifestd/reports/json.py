@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 import msgspec
 
 from manifestd.model.change import Diff
-from manifestd.model.run import Run
+from manifestd.model.run_view import RunView
 from manifestd.reports.base import Report, ReportOptions, listed
-from manifestd.reports.escape import json_text
+from manifestd.reports.json_lines import json_pieces
 
 
 class JsonReport(Report):
@@ -21,14 +22,9 @@ class JsonReport(Report):
     def diff(self, diff: Diff, options: ReportOptions) -> str:
         """The document; ``changes_only`` leaves identical files out, counts stay."""
         document = msgspec.structs.replace(diff, files=listed(diff, options))
-        return _lines(document)
+        return "".join(json_pieces(document, []))
 
-    def run(self, run: Run, options: ReportOptions) -> str:
+    def run(self, run: RunView, options: ReportOptions) -> Iterator[str]:
         """The document; ``changes_only`` leaves models out that pass, counts stay."""
-        models = [model for model in run.models if model.result != "pass"]
-        return _lines(msgspec.structs.replace(run, models=models) if options.changes_only else run)
-
-
-def _lines(document: Diff | Run) -> str:
-    data = msgspec.json.format(msgspec.json.encode(document), indent=1)
-    return json_text(data.decode()) + "\n"
+        models = run.models(failing_only=options.changes_only)
+        yield from json_pieces(run.head, [("models", models)])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from manifestd.model.change import Diff, FileDiff
 from manifestd.model.run import Run, RunModel
+from manifestd.model.run_view import RunView
 from manifestd.reports.base import Report, ReportOptions, listed
 from manifestd.reports.escape import html, visible
 from manifestd.reports.run_telling import (
@@ -53,16 +54,22 @@ class JunitReport(Report):
 
     def diff(self, diff: Diff, options: ReportOptions) -> str:
         """The XML; names illegal in XML are escaped visibly."""
-        suite = Suite(title(diff), list(_cases(diff, options)), _properties(diff))
-        return document("manifestd diff", [suite])
+        suite = _Suite(title(diff), list(_cases(diff, options)), _properties(diff))
+        total = Counter(case.kind for case in suite.cases)
+        return _begin("manifestd diff", total) + _suite(suite) + _END
 
-    def run(self, run: Run, options: ReportOptions) -> str:
+    def run(self, run: RunView, options: ReportOptions) -> Iterator[str]:
         """A suite for each model; a side that could not be snapshotted is a case with an error."""
-        models = [m for m in run.models if m.result != "pass" or not options.changes_only]
-        return document(f"manifestd run {run.run_id}", [_of_model(model, run) for model in models])
+        total: Counter[str] = Counter()
+        for model in run.models(failing_only=options.changes_only):
+            total.update(case.kind for case in _run_cases(model))
+        yield _begin(f"manifestd run {run.head.run_id}", total)
+        for model in run.models(failing_only=options.changes_only):
+            yield _suite(_of_model(model, run.head))
+        yield _END
 
 
-class Suite(NamedTuple):
+class _Suite(NamedTuple):
     """One test suite: a model."""
 
     name: str
@@ -71,27 +78,30 @@ class Suite(NamedTuple):
     more: str = ""
 
 
-def document(name: str, suites: list[Suite]) -> str:
-    """The whole XML document."""
-    total = Counter(case.kind for suite in suites for case in suite.cases)
+_END: Final = "</testsuites>\n"
+
+
+def _begin(name: str, total: Counter[str]) -> str:
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<testsuites name="{html(name)}" {_numbers(total)}>\n'
+    )
+
+
+def _suite(suite: _Suite) -> str:
+    title_ = html(suite.name)
+    kinds = Counter(case.kind for case in suite.cases)
+    properties = "".join(
+        f'\n   <property name="{html(key)}" value="{html(value)}"/>'
+        for key, value in suite.properties
+    )
     lines = [
-        '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<testsuites name="{html(name)}" {_numbers(total)}>',
+        f' <testsuite name="{title_}" {_numbers(kinds)}{suite.more}>',
+        f"  <properties>{properties}\n  </properties>",
+        *(_xml(case, title_) for case in suite.cases),
+        " </testsuite>",
     ]
-    for suite in suites:
-        title_ = html(suite.name)
-        kinds = Counter(case.kind for case in suite.cases)
-        properties = "".join(
-            f'\n   <property name="{html(key)}" value="{html(value)}"/>'
-            for key, value in suite.properties
-        )
-        lines += [
-            f' <testsuite name="{title_}" {_numbers(kinds)}{suite.more}>',
-            f"  <properties>{properties}\n  </properties>",
-            *(_xml(case, title_) for case in suite.cases),
-            " </testsuite>",
-        ]
-    return "\n".join([*lines, "</testsuites>"]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _numbers(kinds: Counter[str]) -> str:
@@ -101,7 +111,7 @@ def _numbers(kinds: Counter[str]) -> str:
     )
 
 
-def _of_model(model: RunModel, run: Run) -> Suite:
+def _of_model(model: RunModel, run: Run) -> _Suite:
     properties: list[tuple[str, str]] = [("verdict", model.verdict or "none")]
     properties.append(("result", model.result))
     properties.append(("summary", model_line(model)))
@@ -111,7 +121,7 @@ def _of_model(model: RunModel, run: Run) -> Suite:
     properties += [("unverified", text) for text in unverified(model)]
     properties += [("note", note) for note in model.notes]
     more = f' time="{model.seconds:.3f}" timestamp="{run.started_at[:19]}"'
-    return Suite(model.name, list(_run_cases(model)), properties, more)
+    return _Suite(model.name, list(_run_cases(model)), properties, more)
 
 
 def _run_cases(model: RunModel) -> Iterator[_Case]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from manifestd.model.change import Diff, FileDiff, Side
-from manifestd.model.run import Run
+from manifestd.model.run_view import RunView
 from manifestd.reports.base import Report, ReportOptions, listed
 from manifestd.reports.escape import markdown, markdown_name, visible
 from manifestd.reports.markdown_run import MARKS, length, run_text
@@ -60,9 +61,9 @@ class MarkdownReport(Report):
             closed.insert(2, "")
         return "\n".join([*head, *opened, *rows, *closed]) + "\n"
 
-    def run(self, run: Run, options: ReportOptions) -> str:
+    def run(self, run: RunView, options: ReportOptions) -> Iterator[str]:
         """The table of models and the details of each, at most :data:`MAX_BYTES` long."""
-        return run_text(run, options, MAX_BYTES)
+        yield run_text(run, options, MAX_BYTES)
 
 
 def _head(diff: Diff) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from manifestd.model.run import Run, RunModel
+from manifestd.model.run_view import RunView
 from manifestd.reports.base import ReportOptions
 from manifestd.reports.escape import markdown, markdown_name
 from manifestd.reports.run_telling import (
@@ -13,7 +15,6 @@ from manifestd.reports.run_telling import (
     items,
     model_line,
     next_steps,
-    of_model,
     problem_lines,
     result_of,
     run_facts,
@@ -29,35 +30,38 @@ _ITEMS: Final = 50
 _STEP: Final = 1000
 
 
-def run_text(run: Run, options: ReportOptions, budget: int) -> str:
+def run_text(run: RunView, options: ReportOptions, budget: int) -> str:
     """The text, at most ``budget`` bytes; models that pass are left out first, all are counted."""
+    head = _head(run.head)
+    table = ["| result | model | what |", "|---|---|---|"]
+    wanted = partial(run.models, failing_only=options.changes_only, worst_first=True)
+    budget -= length([*head, *table]) + 300
+    rows, more_rows = _fitting(wanted(), _row, budget // 2)
+    budget -= length(rows)
+    worth = (model for model in wanted() if _worth(model))
+    parts, more_parts = _fitting(worth, lambda model: "\n".join(_details(model)), budget)
+    tail = []
+    if more_rows:
+        tail.append(f"{more_rows} more models are not in the table.")
+    if more_parts:
+        tail.append(f"The details of {more_parts} more models are left out.")
+    if tail:
+        tail.append("The JSON report has everything.")
+    if not rows and not more_rows:
+        table = []
+    lines = [*head, *table, *rows, *parts, *([""] if tail else []), *tail]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _head(run: Run) -> list[str]:
     result = result_of(run)
-    head = [
+    return [
         f"### {MARKS[result]} {RESULTS[result]}: {markdown(run_headline(run))}",
         "",
         markdown(run_facts(run)),
         *(f"\nNote: {markdown(note)}" for note in run.notes),
         "",
     ]
-    table = ["| result | model | what |", "|---|---|---|"]
-    models = of_model(run, failing_only=options.changes_only)
-    budget -= length([*head, *table]) + 300
-    rows = [_row(model) for model in models]
-    shown = fitting(rows, budget // 2)
-    budget -= length(rows[:shown])
-    parts = ["\n".join(_details(model)) for model in models if _worth(model)]
-    kept = fitting(parts, budget)
-    tail = []
-    if shown < len(rows):
-        tail.append(f"{len(rows) - shown} more models are not in the table.")
-    if kept < len(parts):
-        tail.append(f"The details of {len(parts) - kept} more models are left out.")
-    if tail:
-        tail.append("The JSON report has everything.")
-    if not rows:
-        table = []
-    lines = [*head, *table, *rows[:shown], *parts[:kept], *([""] if tail else []), *tail]
-    return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def length(lines: list[str]) -> int:
@@ -65,13 +69,18 @@ def length(lines: list[str]) -> int:
     return sum(len(line.encode()) + 1 for line in lines)
 
 
-def fitting(texts: list[str], budget: int) -> int:
-    """How many of the first texts fit into so many bytes."""
-    for number, text in enumerate(texts):
+def _fitting(
+    models: Iterator[RunModel], shown: Callable[[RunModel], str], budget: int
+) -> tuple[list[str], int]:
+    """The first models as they are shown in so many bytes, and how many come after them."""
+    found: list[str] = []
+    for model in models:
+        text = shown(model)
         budget -= len(text.encode()) + 1
         if budget < 0:
-            return number
-    return len(texts)
+            return found, 1 + sum(1 for _ in models)
+        found.append(text)
+    return found, 0
 
 
 def _worth(model: RunModel) -> bool:

@@ -200,13 +200,6 @@ def side_line(side: RunSide) -> str:
     return f"{side.reference}{revision}, {_files(side.files)}, {size_text(side.bytes)}"
 
 
-def of_model(run: Run, *, failing_only: bool = False) -> list[RunModel]:
-    """The run's models, worst result first, else in the order of the configuration."""
-    order = {result: place for place, result in enumerate(RESULTS)}
-    models = [model for model in run.models if not failing_only or model.result != "pass"]
-    return sorted(models, key=lambda model: order[model.result])
-
-
 def _errors(model: RunModel) -> Iterator[Item]:
     seen: set[tuple[str, str]] = set()
     for name, side in model.sides.items():

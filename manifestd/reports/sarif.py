@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Final
-
-import msgspec
 
 from manifestd import canonical
 from manifestd._version import __version__
 from manifestd.model.change import Diff, FileDiff
-from manifestd.model.run import Run
+from manifestd.model.run_view import RunView
 from manifestd.reports.base import Report, ReportOptions
-from manifestd.reports.escape import json_text, uri, visible
+from manifestd.reports.escape import uri, visible
+from manifestd.reports.json_lines import json_pieces
 from manifestd.reports.sarif_run import run_of
 from manifestd.reports.telling import based, headline, outcomes, placed, title, told
 
@@ -52,17 +52,16 @@ class SarifReport(Report):
             for file in diff.files
             if file.verdict != "identical"
         ]
-        return _log(_run(diff, found))
+        return "".join(json_pieces(_log(_run(diff, found)), []))
 
-    def run(self, run: Run, options: ReportOptions) -> str:
+    def run(self, run: RunView, options: ReportOptions) -> Iterator[str]:
         """The log with one run. A file's place is ``model/path``."""
-        return _log(run_of(run, _RULES))
+        found, models, results = run_of(run, _RULES)
+        yield from json_pieces(_log(found), [("models", models), ("results", results)])
 
 
-def _log(run: dict[str, Any]) -> str:
-    document = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
-    data = msgspec.json.format(msgspec.json.encode(document), indent=1)
-    return json_text(data.decode()) + "\n"
+def _log(run: dict[str, Any]) -> dict[str, Any]:
+    return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
 def _run(diff: Diff, results: list[dict[str, Any]]) -> dict[str, Any]:

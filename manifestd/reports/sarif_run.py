@@ -8,6 +8,7 @@ from typing import Any, Final
 from manifestd import canonical
 from manifestd._version import __version__
 from manifestd.model.run import Run, RunModel
+from manifestd.model.run_view import RunView
 from manifestd.reports.escape import uri, visible
 from manifestd.reports.run_telling import Item, items, next_steps, run_headline, unverified
 from manifestd.reports.telling import based
@@ -22,15 +23,18 @@ _MORE_RULES: Final = {
 }
 
 
-def run_of(run: Run, known: Mapping[str, str]) -> dict[str, Any]:
-    """The SARIF run object.
+Objects = Iterator[dict[str, Any]]
+
+
+def run_of(run: RunView, known: Mapping[str, str]) -> tuple[dict[str, Any], Objects, Objects]:
+    """The SARIF run object with its long lists empty, then these: the models and the results.
 
     Args:
-        run: What to show.
+        run: What to show; it is passed over for the rules, and again for each list.
         known: The rules of single comparisons, id -> sentence.
     """
     rules = {**known, **_MORE_RULES}
-    for name in sorted({finding.rule for model in run.models for finding in model.policy}):
+    for name in sorted({finding.rule for model in run.models() for finding in model.policy}):
         rules[_POLICY + name] = f"The policy's rule {visible(name)} objects."
     numbers = {name: number for number, name in enumerate(rules)}
     driver = {
@@ -41,28 +45,29 @@ def run_of(run: Run, known: Mapping[str, str]) -> dict[str, Any]:
             for name, text in rules.items()
         ],
     }
+    results = (_result(item, model, numbers) for model in run.models() for item in items(model))
+    return _object(run.head, driver), map(_summary, run.models()), results
+
+
+def _object(head: Run, driver: dict[str, Any]) -> dict[str, Any]:
     invocation: dict[str, Any] = {
-        "executionSuccessful": not run.interrupted,
-        "startTimeUtc": run.started_at,
-        "endTimeUtc": run.finished_at,
-        "exitCode": run.exit_code,
+        "executionSuccessful": not head.interrupted,
+        "startTimeUtc": head.started_at,
+        "endTimeUtc": head.finished_at,
+        "exitCode": head.exit_code,
     }
     return {
         "tool": {"driver": driver},
-        "automationDetails": {"id": f"manifestd-run/{uri(run.run_id)}"},
+        "automationDetails": {"id": f"manifestd-run/{uri(head.run_id)}"},
         "invocations": [invocation],
         "columnKind": "unicodeCodePoints",
         "properties": {
-            "summary": run_headline(run),
-            "notes": [visible(note) for note in run.notes],
-            "models": [_summary(model) for model in run.models],
+            "summary": run_headline(head),
+            "notes": [visible(note) for note in head.notes],
+            "models": [],
         },
-        "results": [_result(item, model, numbers) for model, item in _all(run)],
+        "results": [],
     }
-
-
-def _all(run: Run) -> Iterator[tuple[RunModel, Item]]:
-    return ((model, item) for model in run.models for item in items(model))
 
 
 def _summary(model: RunModel) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from manifestd.model.change import Diff, FileDiff, Side
-from manifestd.model.run import Run
+from manifestd.model.run_view import RunView
 from manifestd.reports.base import Report, ReportOptions
 from manifestd.reports.escape import shorten, visible
 from manifestd.reports.telling import (
@@ -42,9 +42,10 @@ class TextReport(Report):
         """The diff for people; names are escaped, colours only where they are wanted."""
         return "\n".join(_lines(diff, options)) + "\n"
 
-    def run(self, run: Run, options: ReportOptions) -> str:
+    def run(self, run: RunView, options: ReportOptions) -> Iterator[str]:
         """The run for people: what needs somebody first, passing models a line each."""
-        return "\n".join(run_lines(run, options)) + "\n"
+        for lines in run_lines(run, options):
+            yield "\n".join(lines) + "\n"
 
 
 def _lines(diff: Diff, options: ReportOptions) -> Iterator[str]:

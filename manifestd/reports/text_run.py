@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from manifestd.model.run import Run, RunModel
+from manifestd.model.run_view import RunView
 from manifestd.reports.base import ReportOptions
 from manifestd.reports.escape import shorten, visible
 from manifestd.reports.run_telling import (
@@ -13,7 +14,6 @@ from manifestd.reports.run_telling import (
     items,
     model_line,
     next_steps,
-    of_model,
     problem_lines,
     result_of,
     run_facts,
@@ -30,23 +30,24 @@ _PROBLEMS: Final = 3
 _LINE: Final = 400
 
 
-def run_lines(run: Run, options: ReportOptions) -> Iterator[str]:
-    """The lines of the report, without ends."""
+def run_lines(run: RunView, options: ReportOptions) -> Iterator[list[str]]:
+    """The lines of the report, without ends: its head, then each model."""
+    yield list(_head(run.head, options))
+    passing = False
+    for model in run.models(failing_only=options.changes_only, worst_first=True):
+        if model.result != "pass":
+            yield ["", *_model(model, options)]
+        else:
+            yield [*([] if passing else [""]), *_passing(model, options)]
+            passing = True
+
+
+def _head(run: Run, options: ReportOptions) -> Iterator[str]:
     result = result_of(run)
     yield paint(f"{RESULTS[result]}  {run_headline(run)}", f"1;{COLORS[result]}", options)
     yield f"  {_plain(run_facts(run))}"
     for note in run.notes:
         yield f"Note: {_plain(note)}"
-    models = of_model(run, failing_only=options.changes_only)
-    for model in models:
-        if model.result != "pass":
-            yield ""
-            yield from _model(model, options)
-    passing = [model for model in models if model.result == "pass"]
-    if passing:
-        yield ""
-    for model in passing:
-        yield from _passing(model, options)
 
 
 def paint(text: str, code: str, options: ReportOptions) -> str:

@@ -7,13 +7,15 @@ stopped has its finished models and no document of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
 from manifestd.errors import AmbiguousError, NotStoredError, TamperedError
 from manifestd.model.change import Result
-from manifestd.model.run import Run, RunModel
+from manifestd.model.run import RESULTS, Run, RunModel
+from manifestd.model.run_view import RunView
 from manifestd.store.blobs import Blobs
 from manifestd.store.database import Database
 from manifestd.store.rows import microseconds
@@ -21,6 +23,7 @@ from manifestd.store.rows import microseconds
 T = TypeVar("T")
 
 _SHOWN: Final = 10
+_PAGE: Final = 256
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
@@ -94,7 +97,7 @@ class Runs:
     def finish(self, number: int, run: Run) -> str:
         """End a run: keep its document (the models stand beside it); returns its digest."""
         head = msgspec.structs.replace(run, models=[])
-        documents = [_hex(raw) for raw, _ in self._documents(number)]
+        documents = [_hex(document) for document, _ in self._documents(number, RESULTS)]
         with self._database.transaction():
             digest = self._blobs.put(
                 _encoder.encode({"run": head, "models": documents}), "document"
@@ -114,8 +117,11 @@ class Runs:
             )
         ]
 
-    def load(self, run_id: str | None = None) -> Run:
-        """A finished run, whole.
+    def view(self, run_id: str | None = None) -> RunView:
+        """A finished run, whose models are read one at a time.
+
+        Reading them raises :class:`TamperedError` where one is damaged, or is not what the
+        index says of it. The view is good for as long as the store is open.
 
         Args:
             run_id: Its name or the beginning of it; None: the last one that finished.
@@ -123,20 +129,28 @@ class Runs:
         Raises:
             NotStoredError: There is none.
             AmbiguousError: Several begin so.
-            TamperedError: Its documents are damaged, or not those of the index.
+            TamperedError: Its document is damaged, or its models are not those of the index.
         """
         number, raw = self._finished(run_id)
         stored = self._decoded(raw, _StoredRun)
-        found = self._documents(number)
-        if [_hex(document) for document, _ in found] != stored.models:
+        found = (_hex(document) for document, _ in self._documents(number, RESULTS))
+        if any(here != there for here, there in zip_longest(found, stored.models)):
             raise _damaged(f"the models of run {stored.run.run_id} are not those it ended with")
-        models = [self._model(*row) for row in found]
-        return msgspec.structs.replace(stored.run, models=models)
+        counted = msgspec.to_builtins(stored.run.counts)
+        if any(self._count(number, result) != counted[result] for result in RESULTS):
+            # With the right numbers, whatever is filed under another result is found when
+            # that is read: nothing that fails can hide among what passes.
+            raise _damaged(f"the index has other results for run {stored.run.run_id}")
+        return _StoredView(self, number, stored.run)
 
-    def models(self, number: int) -> Iterator[RunModel]:
-        """What came of the models of a run so far, in their order; errors as :meth:`load`."""
-        for row in self._documents(number):
-            yield self._model(*row)
+    def models(self, number: int, results: Sequence[Result]) -> Iterator[RunModel]:
+        """What came of the models of a run that have one of these results, in their order.
+
+        Raises:
+            TamperedError: One is damaged, or has another result.
+        """
+        for document, result in self._documents(number, results):
+            yield self.document(Told(run=number, result=result, document=_hex(document)))
 
     def latest(self) -> dict[str, Told]:
         """For every model that was ever run: what came of it last, in order of names."""
@@ -205,16 +219,28 @@ class Runs:
         number, _, raw = (exact or rows)[0]
         return int(number), bytes(raw)
 
-    def _documents(self, number: int) -> Sequence[tuple[bytes, str]]:
-        return [
-            (bytes(raw), str(result))
-            for raw, result in self._database.all(
-                "SELECT document, result FROM run_model WHERE run = ? ORDER BY position", (number,)
+    def _documents(self, number: int, results: Sequence[Result]) -> Iterator[tuple[bytes, Result]]:
+        """Digest and result, a page at a time: no query is open while others write."""
+        marks = ", ".join("?" * len(results))
+        position = -1
+        while True:
+            rows = self._database.all(
+                "SELECT position, document, result FROM run_model"
+                f" WHERE run = ? AND position > ? AND result IN ({marks})"
+                " ORDER BY position LIMIT ?",
+                (number, position, *results, _PAGE),
             )
-        ]
+            for position, document, result in rows:
+                if not isinstance(position, int) or not isinstance(document, bytes):
+                    raise _damaged("the index of runs has a row that is none of ours")
+                yield document, result
+            if len(rows) < _PAGE:
+                return
 
-    def _model(self, raw: bytes, result: str) -> RunModel:
-        return self.document(self._told(0, result, raw))
+    def _count(self, number: int, result: Result) -> int | None:
+        return self._database.number(
+            "SELECT count(*) FROM run_model WHERE run = ? AND result = ?", (number, result)
+        )
 
     def _told(self, run: Any, result: Any, document: Any) -> Told:
         if not isinstance(document, bytes) or not isinstance(run, int):
@@ -227,6 +253,29 @@ class Runs:
             return msgspec.json.decode(data, type=kind)
         except msgspec.DecodeError as error:
             raise _damaged(f"{_hex(raw)} is no document of a run: {error}") from error
+
+
+class _StoredView(RunView):
+    """A run in an open store."""
+
+    def __init__(self, runs: Runs, number: int, head: Run) -> None:
+        super().__init__(head)
+        self._runs = runs
+        self._number = number
+
+    def models(
+        self, *, failing_only: bool = False, worst_first: bool = False
+    ) -> Iterator[RunModel]:
+        """As promised; each is decoded when it is asked for."""
+        wanted = [result for result in RESULTS if result != "pass" or not failing_only]
+        for results in [[result] for result in wanted] if worst_first else [wanted]:
+            yield from self._runs.models(self._number, results)
+
+    def count(self, *, failing_only: bool = False) -> int:
+        """As promised; the index was compared with the document when the view was made."""
+        counts = self.head.counts
+        failing = counts.fail + counts.error + counts.unknown
+        return failing if failing_only else failing + counts.passed
 
 
 class _StoredRun(msgspec.Struct, frozen=True):

@@ -76,7 +76,7 @@ def metrics_of(store: Store, now: datetime) -> str:
     samples: dict[str, list[Sample]] = {name: [] for name in (*_WHOLE, *_PER_RUN, *_PER_MODEL)}
     _whole(samples, status, now)
     if status.last_run is not None:
-        _run(samples, store.runs.load(status.last_run))
+        _run(samples, store.runs.view(status.last_run).head)
     for model in status.models:
         _model(samples, model, store.runs.document(latest[model.name]), now)
     help_of = {**_WHOLE, **_PER_RUN, **_PER_MODEL}

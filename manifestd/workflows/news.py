@@ -14,7 +14,8 @@ import msgspec
 
 from manifestd.model.change import Diff, FileDiff, Result
 from manifestd.model.notification import Notice
-from manifestd.model.run import RESULTS, Run, RunModel
+from manifestd.model.run import RESULTS, RunModel
+from manifestd.model.run_view import RunView
 from manifestd.reports.run_telling import Item, items, model_line
 
 
@@ -44,34 +45,42 @@ class News(NamedTuple):
     gone: list[str]
 
 
-def news_of(run: Run, told: Mapping[str, Memo], on: Collection[Result]) -> News:
-    """What to tell a channel.
+def news_of(run: RunView, told: Mapping[str, Memo], on: Collection[Result]) -> News:
+    """What to tell a channel. Of a model of which there is nothing to tell, nothing is kept.
 
     Args:
         run: What was found.
         told: What the channel was told and was not solved.
         on: Results it wants to be told of.
     """
-    here = {key: memo for model in run.models for key, memo in _memos(model)}
-    order = {result: place for place, result in enumerate(RESULTS)}
-    new = {
-        key: memo
-        for key, memo in here.items()
-        if memo.notice.result in on and (key not in told or told[key].state != memo.state)
-    }
-    new = dict(sorted(new.items(), key=lambda item: order[item[1].notice.result]))
-    models = {model.name: model for model in run.models}
-    solved: dict[str, Notice] = {}
-    gone: list[str] = []
+    told_of: dict[str, list[str]] = {}
     for key, memo in told.items():
-        model = models.get(memo.notice.model)
-        if key in here or model is None:
-            continue
-        if _dropped(memo.notice, model):
-            gone.append(key)
-        elif _looked_at(memo.notice, model):
-            solved[key] = memo.notice
-    return News(new, solved, gone)
+        told_of.setdefault(memo.notice.model, []).append(key)
+    new: dict[str, Memo] = {}
+    ended: dict[str, bool] = {}
+    for model in run.models():
+        here = dict(_memos(model))
+        new |= {
+            key: memo
+            for key, memo in here.items()
+            if memo.notice.result in on and (key not in told or told[key].state != memo.state)
+        }
+        for key in told_of.get(model.name, ()):
+            if key not in here and (dropped := _ended(told[key].notice, model)) is not None:
+                ended[key] = dropped
+    order = {result: place for place, result in enumerate(RESULTS)}
+    return News(
+        new=dict(sorted(new.items(), key=lambda item: order[item[1].notice.result])),
+        solved={key: memo.notice for key, memo in told.items() if ended.get(key) is False},
+        gone=[key for key in told if ended.get(key)],
+    )
+
+
+def _ended(notice: Notice, model: RunModel) -> bool | None:
+    """False: it was solved; True: forget it without a word; None: nobody looked."""
+    if _dropped(notice, model):
+        return True
+    return False if _looked_at(notice, model) else None
 
 
 def _memos(model: RunModel) -> Iterator[tuple[str, Memo]]:

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -18,6 +18,7 @@ from manifestd.errors import ManifestdError
 from manifestd.model.change import Result
 from manifestd.model.notification import Notice, Notification
 from manifestd.model.run import RESULTS, Run
+from manifestd.model.run_view import RunView, document_pieces
 from manifestd.redact import redact
 from manifestd.reports.escape import shorten, visible
 from manifestd.reports.run_telling import run_headline
@@ -45,7 +46,7 @@ _MEMO: Final = msgspec.json.Decoder(Memo)
 def notify_run(
     store: Store,
     config: Config,
-    run: Run,
+    run: RunView,
     environ: Mapping[str, str],
     *,
     clock: Callable[[], float] = time.time,
@@ -85,7 +86,7 @@ def channel_id(channel: Notify) -> str:
 def _tell(
     store: Store,
     channel: Notify,
-    run: Run,
+    run: RunView,
     environ: Mapping[str, str],
     clock: Callable[[], float],
 ) -> bool:
@@ -111,39 +112,50 @@ def _tell(
     return bool(news.new or news.solved)
 
 
-def _message(run: Run, news: News, notifier: Notifier, channel: str, now: int) -> Message:
+def _message(run: RunView, news: News, notifier: Notifier, channel: str, now: int) -> Message:
     from manifestd.notifiers.base import Message
 
     new = [memo.notice for memo in news.new.values()]
     solved = list(news.solved.values())
     worst = {notice.result for notice in new}
     result: Result = next((kind for kind in RESULTS if kind in worst), "pass")
-    document = Notification(
-        run_id=run.run_id,
-        started_at=run.started_at,
-        finished_at=run.finished_at,
-        result=result,
-        exit_code=run.exit_code,
-        counts=run.counts,
-        new=new[:MOST],
-        solved=solved[:MOST],
-        more_new=max(0, len(new) - MOST),
-        more_solved=max(0, len(solved) - MOST),
-        run=run if notifier.wants_run else None,
+    head = run.head
+    document = msgspec.json.encode(
+        Notification(
+            run_id=head.run_id,
+            started_at=head.started_at,
+            finished_at=head.finished_at,
+            result=result,
+            exit_code=head.exit_code,
+            counts=head.counts,
+            new=new[:MOST],
+            solved=solved[:MOST],
+            more_new=max(0, len(new) - MOST),
+            more_solved=max(0, len(solved) - MOST),
+        )
     )
     counted = [f"{len(new)} new" if new else "", f"{len(solved)} solved" if solved else ""]
     title = ", ".join(filter(None, counted))
     return Message(
-        title=f"manifestd: {title}; {run_headline(run)}",
-        body="\n".join(_lines(new, solved, run)),
+        title=f"manifestd: {title}; {run_headline(head)}",
+        body="\n".join(_lines(new, solved, head)),
         result=result,
-        document=msgspec.json.encode(document),
-        identity="msg_" + hashlib.sha256(f"{channel} {run.run_id}".encode()).hexdigest()[:32],
+        document=document,
+        whole=_whole(document, run) if notifier.wants_run else None,
+        identity="msg_" + hashlib.sha256(f"{channel} {head.run_id}".encode()).hexdigest()[:32],
         sent_at=now,
     )
 
 
-def _lines(new: list[Notice], solved: list[Notice], run: Run) -> Iterable[str]:
+def _whole(document: bytes, run: RunView) -> Iterator[bytes]:
+    """The document with the whole run in its last field, a model at a time."""
+    assert document.endswith(b"null}")
+    yield document[:-5]
+    yield from document_pieces(run)
+    yield b"}"
+
+
+def _lines(new: list[Notice], solved: list[Notice], head: Run) -> Iterable[str]:
     for notice in new[:_SHOWN]:
         yield _line(notice.result.upper(), notice, notice.what)
     if len(new) > _SHOWN:
@@ -152,7 +164,7 @@ def _lines(new: list[Notice], solved: list[Notice], run: Run) -> Iterable[str]:
         yield _line("SOLVED", notice, f"was {notice.rule}")
     if len(solved) > _SHOWN:
         yield f"and {len(solved) - _SHOWN} more solved"
-    yield f"run {run.run_id}, started {run.started_at[:19]}Z"
+    yield f"run {head.run_id}, started {head.started_at[:19]}Z"
 
 
 def _line(word: str, notice: Notice, what: str) -> str:

@@ -13,21 +13,21 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from manifestd.config import Config
-from manifestd.model.change import Result
 from manifestd.model.digest import Digest
 from manifestd.model.logentry import time_text
-from manifestd.model.run import Run, RunCounts, RunModel
+from manifestd.model.run import RESULTS, Run
 from manifestd.signing.base import Signer
 from manifestd.sources.base import Shared
 from manifestd.store import Store
 from manifestd.workflows.company import Company
 from manifestd.workflows.run_model import Judging
 from manifestd.workflows.run_plan import PlannedModel
+from manifestd.workflows.run_tally import Tally
 from manifestd.workflows.run_team import Batch, Stop, Team, Watcher
 
 if TYPE_CHECKING:
@@ -38,10 +38,6 @@ JOBS: Final = 16
 
 _CACHE: Final = 2048
 """KiB of the store's pages that each thread keeps."""
-
-_FIELD: Final[dict[Result, str]] = {
-    "pass": "passed", "fail": "fail", "unknown": "unknown", "error": "error",
-}  # fmt: skip
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,10 +86,13 @@ def run_models(
     trust: Callable[[], Trust],
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Run:
-    """Judge every model, keep the results in the store, and answer with all of them.
+    """Judge every model and keep what comes of each in the store; nothing of it stays in memory.
 
-    An interrupt (``KeyboardInterrupt``) ends it early: the result says ``interrupted`` and has
-    the models that were finished.
+    An interrupt (``KeyboardInterrupt``) ends it early: the result says ``interrupted``, and the
+    models that were finished are kept.
+
+    Returns:
+        The run's document without its models: ``store.runs.view(found.run_id)`` has them.
 
     Raises:
         ManifestdError: The store cannot be opened or written, or a key cannot be read. What
@@ -128,44 +127,40 @@ def run_models(
         team = Team(request.models, judging, open_quick, stop)
         number = store.runs.start(run_id, time_text(started))
         watcher.started(run_id, len(request.models))
-        models, interrupted = _collected(team, store, number, watcher)
-        run = _run_of(
-            request,
-            models,
-            run_id=run_id,
-            times=(time_text(started), time_text(clock().astimezone(UTC))),
-            interrupted=interrupted,
-            seconds=round(time.monotonic() - begun, 3),
-        )
+        tally, interrupted = _collected(team, store, number, watcher)
+        times = (time_text(started), time_text(clock().astimezone(UTC)))
+        seconds = round(time.monotonic() - begun, 3)
+        run = _run_of(request, tally, run_id, times, seconds, interrupted=interrupted)
         _finish(store, number, run, clock())
     return run
 
 
-def _collected(
-    team: Team, store: Store, number: int, watcher: Watcher
-) -> tuple[list[RunModel], bool]:
-    """Keep models as they come; all of them in order, and whether that was cut short."""
-    found: dict[int, RunModel] = {}
-    interrupted = False
+def _collected(team: Team, store: Store, number: int, watcher: Watcher) -> tuple[Tally, bool]:
+    """Keep models as they come; what they add up to, and whether that was cut short."""
+    tally = Tally()
     try:
         for batch in team.results():
-            found |= _kept(store, number, batch)
+            _keep(store, number, batch)
             for _, judged in batch:
+                tally.add(judged.model)
                 watcher.judged(judged.model)
     except KeyboardInterrupt:
-        interrupted = True
-        found |= _kept(store, number, team.rest())
+        _keep(store, number, team.rest())
+        # It may have come between keeping and counting: what is kept is what counts.
+        tally = Tally()
+        for model in store.runs.models(number, RESULTS):
+            tally.add(model)
+        return tally, True
     finally:
         team.end()
-    return [found[position] for position in sorted(found)], interrupted
+    return tally, False
 
 
-def _kept(store: Store, number: int, batch: Batch) -> dict[int, RunModel]:
+def _keep(store: Store, number: int, batch: Batch) -> None:
     """Keep what came, in one transaction."""
     with store.transaction():
         for position, judged in batch:
             store.runs.add(number, position, judged.model, judged.statements)
-    return {position: judged.model for position, judged in batch}
 
 
 def _finish(store: Store, number: int, run: Run, at: datetime) -> None:
@@ -188,17 +183,16 @@ def _finish(store: Store, number: int, run: Run, at: datetime) -> None:
 
 def _run_of(
     request: RunRequest,
-    models: list[RunModel],
-    *,
+    tally: Tally,
     run_id: str,
     times: tuple[str, str],
-    interrupted: bool,
     seconds: float,
+    *,
+    interrupted: bool,
 ) -> Run:
-    sides = [side for model in models for side in model.sides.values()]
     notes = list(request.notes)
     if interrupted:
-        left = len(request.models) - len(models)
+        left = len(request.models) - tally.models
         notes.append(f"interrupted: {left} models were not judged; run it again to go on")
     return Run(
         run_id=run_id,
@@ -207,32 +201,15 @@ def _run_of(
         tool=request.tool,
         offline=request.offline,
         interrupted=interrupted,
-        exit_code=exit_code_of(models),
-        counts=RunCounts(**count_results(models)),
-        models=models,
+        exit_code=tally.exit_code(),
+        counts=tally.counts(),
+        models=[],
         notes=notes,
-        bytes_read=sum(side.bytes_read for side in sides),
-        bytes_reused=sum(side.bytes_reused for side in sides),
-        requests=sum(side.requests for side in sides),
+        bytes_read=tally.bytes_read,
+        bytes_reused=tally.bytes_reused,
+        requests=tally.requests,
         seconds=seconds,
     )
-
-
-def count_results(models: Sequence[RunModel]) -> dict[str, int]:
-    """Models by result, as :class:`RunCounts` names them."""
-    counts = dict.fromkeys(_FIELD.values(), 0)
-    for model in models:
-        counts[_FIELD[model.result]] += 1
-    return counts
-
-
-def exit_code_of(models: Sequence[RunModel]) -> Literal[0, 1, 3, 4]:
-    """4, then 1, then 3, then 0 (contract, section 4)."""
-    codes = {model.exit_code for model in models}
-    for code in (4, 1, 3):
-        if code in codes:
-            return code
-    return 0
 
 
 def _once(trust: Callable[[], Trust]) -> Callable[[], Trust]:

@@ -22,6 +22,15 @@ WORKERS: Final = 16
 _BREATH: Final = 0.25
 """Seconds for which finished models wait for others, to be kept together."""
 
+_TOGETHER: Final = 64
+"""Models that are kept together at most."""
+
+_AHEAD: Final = 2 * _TOGETHER
+"""Models that are judged, or being judged, and not kept; what comes faster waits."""
+
+_GLANCE: Final = 0.2
+"""Seconds after which a thread that waits looks whether the run is over."""
+
 _PATIENCE: Final = 5.0
 """Seconds that models get to put down what they have when the run is interrupted."""
 
@@ -114,6 +123,7 @@ class Team:
             self._todo.put(item)
         self._done: SimpleQueue[tuple[int, Judged] | Exception | None] = SimpleQueue()
         self._ready: Batch = []
+        self._room = threading.Semaphore(_AHEAD)
         count = min(len(models), judging.jobs, WORKERS)
         self._running = count
         self._threads = [
@@ -125,7 +135,8 @@ class Team:
         """Start, and yield models as they are finished.
 
         Those that are finished in one breath come together, because keeping a few costs
-        little more than keeping one.
+        little more than keeping one. Those that were yielded count as kept when the next
+        are asked for; until then only so many others are begun.
 
         Raises:
             Exception: What ended a thread: the store cannot be opened, for instance.
@@ -135,10 +146,15 @@ class Team:
         while self._running:
             self._take(None)
             until = time.monotonic() + _BREATH
-            while self._running and (left := until - time.monotonic()) > 0:
+            while (
+                self._running
+                and len(self._ready) < _TOGETHER
+                and (left := until - time.monotonic()) > 0
+            ):
                 self._take(left)
             if self._ready:
                 yield self._ready
+                self._room.release(len(self._ready))
                 self._ready = []
 
     def rest(self) -> Batch:
@@ -166,11 +182,18 @@ class Team:
             self._stop.set()
             raise item
 
+    def _admitted(self) -> bool:
+        """Wait until there is room for one more model; False when the run is over."""
+        while not self._stop.is_set():
+            if self._room.acquire(timeout=_GLANCE):
+                return True
+        return False
+
     def _work(self) -> None:
         try:
             with closing(self._open_store()) as store:
                 judge = ModelJudge(self._judging, store)
-                while not self._stop.is_set():
+                while self._admitted():
                     position, model = self._todo.get_nowait()
                     self._done.put((position, judge.judge(model)))
         except (Empty, StoppedError):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
 from manifestd.model.evidence import GRADES, Grade
 from manifestd.model.logentry import time_text
-from manifestd.model.run import RunCounts, RunModel, RunSide, Status, StatusModel
+from manifestd.model.run import RunModel, RunSide, Status, StatusModel
 from manifestd.store import Store
 from manifestd.store.runs import Told
-from manifestd.workflows.run import count_results, exit_code_of
+from manifestd.workflows.run_tally import Tally
 
 TREND: Final = 10
 """Runs that the trend looks back."""
@@ -27,8 +28,29 @@ def status_of(store: Store, now: datetime, *, trend: int = TREND) -> Status:
     Raises:
         TamperedError: A stored result is damaged.
     """
+    tally = Tally()
     found: list[StatusModel] = []
-    models: list[RunModel] = []
+    for model, document in statuses(store, now, trend=trend):
+        found.append(model)
+        tally.add(document)
+    return Status(
+        at=time_text(now),
+        counts=tally.counts(),
+        models=found,
+        last_run=last_run(store),
+        exit_code=tally.exit_code(),
+    )
+
+
+def last_run(store: Store) -> str | None:
+    """Name of the last run that came to its end."""
+    return next((row.run_id for row in store.runs.list() if row.finished), None)
+
+
+def statuses(
+    store: Store, now: datetime, *, trend: int = TREND
+) -> Iterator[tuple[StatusModel, RunModel]]:
+    """As :func:`status_of`, a model at a time, each with what came of it last."""
     names: dict[int, tuple[str, int]] = {}
 
     def looked_at(told: Told, model: RunModel) -> tuple[str, str]:
@@ -46,8 +68,7 @@ def status_of(store: Store, now: datetime, *, trend: int = TREND) -> Status:
         model = store.runs.document(told)
         run, at = looked_at(told, model)
         passed = told if told.result == "pass" else store.runs.last_pass(name)
-        models.append(model)
-        found.append(
+        yield (
             StatusModel(
                 name=name,
                 result=model.result,
@@ -62,16 +83,9 @@ def status_of(store: Store, now: datetime, *, trend: int = TREND) -> Status:
                 trend=[item.result for item in reversed(store.runs.history(name, trend))],
                 what=in_short(model),
                 sides={side: value.snapshot for side, value in model.sides.items()},
-            )
+            ),
+            model,
         )
-    last = next((row.run_id for row in store.runs.list() if row.finished), None)
-    return Status(
-        at=time_text(now),
-        counts=RunCounts(**count_results(models)),
-        models=found,
-        last_run=last,
-        exit_code=exit_code_of(models),
-    )
 
 
 def weakest(sides: list[RunSide]) -> Grade | None:

@@ -16,6 +16,7 @@ import pytest
 from junitparser import Error, Failure, JUnitXml, Skipped
 
 from manifestd.model.run import Run
+from manifestd.model.run_view import ListedRun
 from manifestd.reports import REPORTS
 from manifestd.reports.base import ReportOptions
 from manifestd.reports.escape import visible
@@ -47,7 +48,7 @@ NAMES = REPORTS.names()
 
 def render(name: str, run: Run, *, changes_only: bool = False, color: bool = False) -> str:
     options = ReportOptions(changes_only=changes_only, color=color)
-    return REPORTS.load(name)().run(run, options)
+    return "".join(REPORTS.load(name)().run(ListedRun(run), options))
 
 
 def plain(text: str) -> str:
@@ -281,7 +282,7 @@ class TestHtml:
 @pytest.mark.parametrize("name", ["text", "markdown", "html"])
 def test_a_run_that_was_interrupted_is_never_headed_as_passed(name: str) -> None:
     for models in ((), (passing(),)):
-        found = REPORTS.load(name)().run(run_of(*models, interrupted=True), ReportOptions())
+        found = render(name, run_of(*models, interrupted=True))
         head = found[found.index("<h1>") :] if name == "html" else found
         assert "UNKNOWN" in head[:120]
         assert "INTERRUPTED" in head[:300]

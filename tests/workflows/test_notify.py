@@ -15,6 +15,7 @@ from manifestd.config import Config
 from manifestd.config.shape import Notify
 from manifestd.model.change import FileDiff
 from manifestd.model.run import Run, RunModel
+from manifestd.model.run_view import ListedRun
 from manifestd.store import Store, open_store
 from manifestd.workflows.notify import notify_run
 from tests.contracts.report_suite import HOSTILE, diff_of, files_of_every_verdict, known
@@ -59,7 +60,7 @@ def channel(state: Receiver, path: str = "/", **more: Any) -> Notify:
 
 def tell(store: Store, run: Run, *channels: Notify, environ: Mapping[str, str] = SECRET) -> int:
     config = Config(notify=list(channels))
-    return notify_run(store, config, run, environ, clock=lambda: 1_772_000_000.5)
+    return notify_run(store, config, ListedRun(run), environ, clock=lambda: 1_772_000_000.5)
 
 
 def told(state: Receiver) -> list[dict[str, Any]]:
@@ -282,7 +283,7 @@ def test_the_document_fits_its_schema_for_webhooks_and_for_programs(
     given = (tmp_path / "document").read_bytes()
     check_document("notification", given)
     check_document("run", json.loads(given)["run"])
-    assert json.loads(given)["run"]["runId"] == run.run_id
+    assert given == msgspec.json.encode({**json.loads(posted[2]), "run": run})
 
 
 def test_a_thousand_models_at_once_make_one_bounded_message(store: Store, hook: Receiver) -> None:

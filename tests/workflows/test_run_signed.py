@@ -15,10 +15,11 @@ from manifestd.config import load_config
 from manifestd.model import media_types
 from manifestd.model.change import Result
 from manifestd.model.envelope import decode_base64
+from manifestd.model.run_view import document_pieces
 from manifestd.signing.dsse import verify_bundle
 from manifestd.signing.trust import load_trust
 from manifestd.store import open_store
-from manifestd.workflows.run import exit_code_of
+from manifestd.workflows.run_tally import Tally
 from manifestd.workflows.status import status_of
 from tests.support.schemas import check_document
 from tests.workflows.run_world import World, by_name, configure, flip, new_world, publish, ran
@@ -204,14 +205,11 @@ class TestStoredRuns:
             assert [row.run_id for row in rows] == [d["runId"] for d in reversed(documents)]
             assert all(row.finished for row in rows)
             for document in documents:
-                stored = store.runs.load(document["runId"])
-                check_document("run", json.dumps(document))
-                assert stored.run_id == document["runId"]
-                assert [model.attestations for model in stored.models] == [
-                    model["attestations"] for model in document["models"]
-                ]
-            assert store.runs.load().run_id == documents[1]["runId"]
-            assert store.runs.load(documents[1]["runId"][:-2]).run_id == documents[1]["runId"]
+                stored = store.runs.view(document["runId"])
+                assert json.loads(b"".join(document_pieces(stored))) == document
+            assert store.runs.view().head.run_id == documents[1]["runId"]
+            short = documents[1]["runId"][:-2]
+            assert store.runs.view(short).head.run_id == documents[1]["runId"]
 
     @pytest.mark.parametrize(
         ("wanted", "code"), [("2", "ambiguous-reference"), ("1999", "not-stored")]
@@ -227,7 +225,7 @@ class TestStoredRuns:
             open_store(world.home / "snapshots/manifestd.db") as store,
             pytest.raises(ManifestdError) as caught,
         ):
-            store.runs.load(wanted)
+            store.runs.view(wanted)
         assert caught.value.code == code
 
     def test_a_model_taken_out_of_a_run_is_noticed(self, world: World) -> None:
@@ -241,7 +239,7 @@ class TestStoredRuns:
         with sqlite3.connect(path) as connection:
             connection.execute("DELETE FROM run_model WHERE name = 'acme/b'")
         with open_store(path) as store, pytest.raises(TamperedError, match="are not those"):
-            store.runs.load()
+            store.runs.view()
 
 
 @pytest.mark.parametrize(
@@ -259,7 +257,10 @@ def test_the_exit_code_is_4_then_1_then_3(codes: tuple[int, ...], expected: int)
         )
         for number, code in enumerate(codes)
     ]  # fmt: skip
-    assert exit_code_of(models) == expected
+    tally = Tally()
+    for model in models:
+        tally.add(model)
+    assert tally.exit_code() == expected
 
 
 def test_the_clock_of_a_run_is_utc(world: World) -> None:
