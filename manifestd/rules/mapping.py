@@ -156,7 +156,13 @@ class PathMap:
         self._check_overlaps(key)
 
     def _check_overlaps(self, key: str) -> None:
-        """Two rules that claim one path, as far as their texts show it."""
+        """Two rules that claim one path, or one that claims all paths of another.
+
+        A pattern read as a path, its stars being letters like any other, is matched by
+        another exactly when that one matches everything it does: no pattern has a star as a
+        letter, so only the other's stars can stand for it. That two patterns have *some*
+        paths in common is no mistake until there is such a path.
+        """
         sides = (
             ("reference", self._reference, [rule.reference for rule in self.rules]),
             ("other", self._other, [rule.other for rule in self.rules]),
@@ -164,11 +170,11 @@ class PathMap:
         for side, patterns, texts in sides:
             for number, text in enumerate(texts):
                 for other, pattern in enumerate(patterns):
-                    claimed = text == texts[other] or ("*" not in text and pattern.matches(text))
-                    if number != other and claimed:
+                    if number != other and pattern.matches(text):
                         first, second = sorted((number, other))
+                        every = "every path " if "*" in text else ""
                         raise ConfigError(
-                            f"{key}[{first}] and {key}[{second}] both match {text!r} "
+                            f"{key}[{first}] and {key}[{second}] both match {every}{text!r} "
                             f"on the {side} side",
                             hint="make the patterns exclude each other, or remove one of the rules",
                             facts={"path": text, "rules": [first, second]},

@@ -70,6 +70,16 @@ class MappedListing(Listing):
             self._own[name] = path
             self._moved.add(path)
 
+    def check(self) -> None:
+        """Look for a name given by a rule that is that of another file, reading paths alone.
+
+        Raises:
+            ConfigError: There is one; :meth:`files` would raise it once it is met.
+        """
+        for path in self.paths():
+            if path in self._own and path not in self._moved:
+                raise _twice(path, self._own[path], path)
+
     def files(self) -> Iterator[File]:
         """Every file in the order of the names given here.
 

@@ -127,7 +127,9 @@ def test_only_stars_are_patterns() -> None:
         ([("a", "c"), ("b", "c")], r"both match 'c' on the other side"),
         ([("a/x", "b"), ("a/*", "c/*")], r"both match 'a/x' on the reference side"),
         ([("x", "c/y"), ("a/*", "c/*")], r"both match 'c/y' on the other side"),
-        ([("a/*", "b/*"), ("a/*", "c/*")], r"both match 'a/\*' on the reference side"),
+        ([("a/*", "b/*"), ("a/*", "c/*")], r"both match every path 'a/\*' on the reference side"),
+        ([("a/*", "b/*"), ("a/b/*", "c/*")], r"both match every path 'a/b/\*' on the reference"),
+        ([("a/*", "b/*.z"), ("c/*", "*.z")], r"both match every path 'b/\*.z' on the other side"),
     ],
 )
 def test_rules_that_contradict_each_other_are_refused_before_any_file_is_seen(
@@ -135,6 +137,36 @@ def test_rules_that_contradict_each_other_are_refused_before_any_file_is_seen(
 ) -> None:
     with pytest.raises(ConfigError, match=what):
         rules(*pairs)
+
+
+@given(
+    patterns=st.lists(st.text(alphabet="ab*", min_size=1, max_size=5), min_size=2, max_size=2),
+    fillings=st.lists(st.text(alphabet="abc/", max_size=3), min_size=5, max_size=5),
+)
+def test_rules_are_refused_exactly_when_one_could_never_match_alone(
+    patterns: list[str], fillings: list[str]
+) -> None:
+    def filled(pattern: str, texts: list[str]) -> str:
+        pieces = pattern.split("*")
+        pairs = zip(texts, pieces[1:], strict=False)
+        return pieces[0] + "".join(text + piece for text, piece in pairs)
+
+    def matches(pattern: str, path: str) -> bool:
+        return bool(rules((pattern, "x" + "*" * pattern.count("*"))).matching(path))
+
+    first, second = patterns
+    own = [not matches(q, filled(p, ["#"] * 5)) for p, q in ((first, second), (second, first))]
+    try:
+        rules(
+            *((text, name + "*" * text.count("*")) for text, name in ((first, "x"), (second, "y")))
+        )
+    except ConfigError as error:
+        path = filled(error.facts["path"], fillings)
+        assert matches(first, path)
+        assert matches(second, path)
+        assert not all(own)
+    else:
+        assert all(own)
 
 
 def test_a_path_that_two_globs_match_is_refused_when_it_is_seen() -> None:

@@ -63,6 +63,11 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
         '[[model]]\nname = "a/b"\npaths = [["x/*", "y/*"], ["x/1", "z"]]\n',
         "model[0].paths[0] and",
     ),
+    "a rule all of whose paths another matches": (
+        SIDES,
+        '[[model]]\nname = "a/b"\npaths = [["x/*", "y/*"], ["x/z/*", "z/*"]]\n',
+        "both match every path 'x/z/*' on the reference side",
+    ),
     "a rule with unequal stars": (
         SIDES,
         '[[model]]\nname = "a/b"\npaths = [["x/*", "y"]]\n',
@@ -276,6 +281,43 @@ class TestPlan:
         assert plan["bytesReusable"] > 0
         text = world.run("run", "--plan").out
         assert "0 files with 0 B to read" in text
+
+    @pytest.mark.parametrize(
+        ("paths", "what"),
+        [
+            ('["model.bin", "w/model.bin"]', "the path rule model.bin -> w/model.bin matches no"),
+            ('["*", "onnx/*"]', "two files of the other side stand for 'config.json'"),
+        ],
+    )
+    def test_rules_that_the_last_snapshots_do_not_bear_out_are_noted(
+        self, world: World, paths: str, what: str
+    ) -> None:
+        publish(world, "acme/tiny")
+        more = f'[[model]]\nname = "acme/tiny"\npaths = [{paths}]\n'
+        configure(world, more=more)
+        # Nobody has looked yet, so nothing can be said.
+        assert world.run("run", "--plan", "--format", "json").json["notes"] == []
+        ran(world, code=3)
+        found = world.run("run", "--plan", "--format", "json")
+        assert found.code == 0
+        [note] = found.json["notes"]
+        assert note.startswith(f"acme/tiny: {what}")
+        assert note.endswith("unless the files have changed since, this model will be an error")
+        assert f"Note: {note}" in world.run("run", "--plan").out
+
+    def test_a_rule_that_fits_the_last_snapshots_is_not_noted(self, world: World) -> None:
+        publish(world, "acme/tiny", lambda files: files.update({"w/LICENSE": files.pop("LICENSE")}))
+        more = '[[model]]\nname = "acme/tiny"\npaths = [["LICENSE", "w/LICENSE"]]\n'
+        configure(world, more=more)
+        ran(world, code=0)
+        assert world.run("run", "--plan", "--format", "json").json["notes"] == []
+
+    def test_a_side_that_is_nearly_one_of_all_models_is_noted(self, world: World) -> None:
+        publish(world, "acme/tiny")
+        sides = 'sides = { miror = "s3://bucket/elsewhere/" }\n'
+        configure(world, more=f'[[model]]\nname = "acme/tiny"\n{sides}')
+        [note] = world.run("run", "--plan", "--patience", "0", "--format", "json").json["notes"]
+        assert note.startswith("model[0].sides.miror is one more side of acme/tiny, beside mirror,")
 
     def test_a_side_that_cannot_be_listed_does_not_hide_the_others(self, world: World) -> None:
         publish(world, "acme/tiny")
