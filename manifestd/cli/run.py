@@ -9,7 +9,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -86,6 +86,7 @@ def run(context: Context, /, form: str, reports: tuple[str, ...], **options: Any
     models, notes = _models(context, options)
     if options["plan"]:
         return _plan(context, models, notes, options, form)
+    _warn_of_doubts(context, models, options)
     stdout = _renderer(form)
     signer = None if options["no_sign"] else context.signer(options["key"])
     if signer is None and not options["no_sign"]:
@@ -182,6 +183,20 @@ def _selected(context: Context, *, offline: bool, notes: list[str]) -> list[str]
         names = [model.name for model in store.runs.view().models()]
     notes.append("[[select]] was not asked (--offline): the models of the last run were taken")
     return names
+
+
+def _warn_of_doubts(
+    context: Context, models: Sequence[PlannedModel], options: dict[str, Any]
+) -> None:
+    """Say before hours of reading what is probably mistyped; offline the result says it at once."""
+    from manifestd.workflows.run_doubts import mapping_doubts
+
+    if options["offline"]:
+        return
+    stored = any(model.paths for model in models) and context.store_path.exists()
+    with context.open_store() if stored else nullcontext() as store:
+        for doubt in mapping_doubts(context.config, models, store):
+            log.warning("%s", doubt)
 
 
 # -- what it would cost ---------------------------------------------------------------------

@@ -43,9 +43,9 @@ def _sides(config: Config, names: set[str]) -> Iterator[str]:
     """Sides of one model whose name is nearly that of a side that all models have."""
     common = config.defaults.sides
     for number, model in enumerate(config.model):
-        for side in model.sides:
+        for side in model.sides.keys() - common.keys() if model.name in names else ():
             near = difflib.get_close_matches(side, common, n=1, cutoff=0.8)
-            if near and side not in common and model.name in names:
+            if near:
                 yield (
                     f"model[{number}].sides.{side} is one more side of {model.name}, "
                     f"beside {near[0]}, and does not replace it"

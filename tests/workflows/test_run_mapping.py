@@ -304,6 +304,9 @@ class TestPlan:
         assert note.startswith(f"acme/tiny: {what}")
         assert note.endswith("unless the files have changed since, this model will be an error")
         assert f"Note: {note}" in world.run("run", "--plan").out
+        # A run says so before it asks, and judges what it finds then.
+        assert f"Warning: {note}" in world.run("run").err
+        assert note not in world.run("run", "--offline").err
 
     def test_a_rule_that_fits_the_last_snapshots_is_not_noted(self, world: World) -> None:
         publish(world, "acme/tiny", lambda files: files.update({"w/LICENSE": files.pop("LICENSE")}))
