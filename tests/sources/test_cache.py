@@ -33,12 +33,8 @@ from tests.contracts.source_suite import ODD_NAMES, Place, SourceContract, conte
 from tests.loopback.hub_support import (
     FILES,
     WEIGHTS,
-    _no_tokens_or_proxies_of_this_machine,
-    hub,
 )
 from tests.support.schemas import check_document
-
-__all__ = ["_no_tokens_or_proxies_of_this_machine", "hub"]
 
 LFS = {"model.safetensors", "onnx/model.onnx"}
 

@@ -20,15 +20,10 @@ from tests.loopback.hub_support import (
     FILES,
     WEIGHTS,
     Naps,
-    _no_tokens_or_proxies_of_this_machine,
     content,
     everything,
-    hub,
-    naps,
     source_over,
 )
-
-__all__ = ["_no_tokens_or_proxies_of_this_machine", "hub", "naps"]
 
 
 class HubPlace:

@@ -23,15 +23,10 @@ from tests.loopback.hub_support import (
     FILES,
     WEIGHTS,
     Naps,
-    _no_tokens_or_proxies_of_this_machine,
     content,
     everything,
-    hub,
-    naps,
     source_over,
 )
-
-__all__ = ["_no_tokens_or_proxies_of_this_machine", "hub", "naps"]
 
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 TEXT = b"line\n" * 3000

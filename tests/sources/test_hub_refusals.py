@@ -25,15 +25,10 @@ from manifestd.sources.hub_client import HubClient, endpoint_from
 from tests.loopback.hub_support import (
     FILES,
     Naps,
-    _no_tokens_or_proxies_of_this_machine,
     content,
     everything,
-    hub,
-    naps,
     source_over,
 )
-
-__all__ = ["_no_tokens_or_proxies_of_this_machine", "hub", "naps"]
 
 TOKEN = "hf_averysecrettokenindeed"
 

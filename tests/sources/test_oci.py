@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from tests.support.registry import (
     KIT,
     OCI_INDEX,
     OCI_MANIFEST,
-    docker_registry,
     push,
     push_modelkit,
     push_modelpack,
@@ -40,12 +39,6 @@ WEIGHTS = {path: data for path, data in MODEL.items() if path.endswith(".safeten
 REST = {path: data for path, data in MODEL.items() if path not in WEIGHTS}
 ORAS = "application/vnd.oci.image.layer.v1.tar"
 TITLE = "org.opencontainers.image.title"
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with docker_registry(tmp_path_factory.mktemp("registry")) as found:
-        yield found
 
 
 def source_at(host: str, name: str) -> OciSource:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,26 +13,8 @@ from manifestd.model.reference import parse_s3
 from manifestd.sources.base import Source, SourceSettings
 from manifestd.sources.s3 import S3Source
 from tests.contracts.source_suite import ODD_NAMES, Place, SourceContract, content, listed
-from tests.support.s3_server import aws_environment, client, moto_server, reset
 
 QUICK = SourceSettings(retry_budget=0.0)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with moto_server() as url:
-        yield url
-
-
-@pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    """A client of an empty server."""
-    aws_environment(monkeypatch, server, tmp_path)
-    reset(server)
-    owner = client(server)
-    owner.create_bucket(Bucket="models")
-    yield owner
-    owner.close()
 
 
 def source_of(text: str, **options: Any) -> S3Source:

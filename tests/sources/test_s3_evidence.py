@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +24,6 @@ from manifestd.sources.s3_checksums import (
     parts_of,
 )
 from tests.support.s3_faults import FaultServer, Reply, Seen, error
-from tests.support.s3_server import aws_environment
 
 PART = 5 * 1024 * 1024
 DATA = b"".join(number.to_bytes(4, "big") for number in range(3 * PART // 4 - 1000))
@@ -51,13 +48,6 @@ def listing(algorithm: str, kind: str, storage: str = "") -> str:
 
 def checksum(algorithm: str, kind: str, value: str) -> dict[str, str]:
     return {f"x-amz-checksum-{algorithm}": value, "x-amz-checksum-type": kind}
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        aws_environment(monkeypatch, running.url, tmp_path)
-        yield running
 
 
 def climb(**options: Any) -> tuple[dict[str, Entry], list[Problem]]:

@@ -56,13 +56,6 @@ Opener = Callable[..., tuple[S3Source, Resolved, Entry]]
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        aws_environment(monkeypatch, running.url, tmp_path)
-        yield running
-
-
-@pytest.fixture
 def opened(server: FaultServer) -> Iterator[Opener]:
     """Lists one object ``p/x`` and returns its source and entry."""
     sources: list[S3Source] = []

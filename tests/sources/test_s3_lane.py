@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from manifestd.sources.s3_client import Answer, Connection, quick_timestamp
 from manifestd.sources.s3_listing import utc
 from manifestd.sources.s3_options import S3Options
 from tests.support.s3_faults import Cut, FaultServer, Seen, error
-from tests.support.s3_server import aws_environment
 
 KEYS = [
     "plain",
@@ -30,13 +28,6 @@ KEYS = [
     "\\",
     "~'\"*()!",
 ]
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FaultServer]:
-    with FaultServer() as running:
-        aws_environment(monkeypatch, running.url, tmp_path)
-        yield running
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from manifestd.sources.s3 import S3Source
 from manifestd.sources.s3_evidence import WORTH_A_HEAD
 from tests.loopback.hub_support import (
     FILES,
-    _no_tokens_or_proxies_of_this_machine,  # noqa: F401  (a fixture for all tests here)
 )
 from tests.support.s3_server import aws_environment, client, moto_server
 

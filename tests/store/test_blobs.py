@@ -7,7 +7,7 @@ import random
 import shutil
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,12 +21,6 @@ from manifestd.store.check import check_store
 from tests.store.making import small_store
 
 FLIPS = 200
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "s.db", write=True) as opened:
-        yield opened
 
 
 @given(st.binary(max_size=2000), st.sampled_from(["body", "facts", "record", "leaf", "node"]))

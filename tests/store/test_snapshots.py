@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,12 +27,6 @@ from tests.store.making import (
 
 ONE = listed(["a", "b"])
 TWO = listed(["a", "b", "c"])
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "s.db", write=True) as opened:
-        yield opened
 
 
 def test_a_snapshot_is_kept_byte_for_byte(store: Store) -> None:

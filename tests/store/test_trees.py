@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from manifestd.errors import MalformedError, TamperedError
 from manifestd.model.tree import Ref
-from manifestd.store import Store, open_store
+from manifestd.store import Store
 from manifestd.store.blobs import raw_digest
 from manifestd.store.treediff import differences
 from tests.store.making import (
@@ -26,12 +25,6 @@ from tests.store.making import (
     sha,
     write_trees,
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "s.db", write=True) as opened:
-        yield opened
 
 
 def content_root(store: Store, entries: list[Listed]) -> str:

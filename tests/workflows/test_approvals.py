@@ -49,16 +49,6 @@ from tests.support.schemas import check_document
 from tests.workflows.release_world import RULE, START, TAG, Team, day
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("keys")
-
-
-@pytest.fixture
-def team(tmp_path: Path, keys: Path) -> Team:
-    return Team(tmp_path, keys)
-
-
 def test_a_quorum_of_people_and_groups_holds_and_the_tag_moves(team: Team) -> None:
     with team.open() as store:
         one = team.snapshot(store, "{}")

@@ -19,11 +19,6 @@ from tests.workflows.release_world import TAG, Team
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("keys")
-
-
 @pytest.fixture
 def team(tmp_path: Path, keys: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> Team:
     office = tmp_path / "office"

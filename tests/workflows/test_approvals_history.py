@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
-
-import pytest
 
 from manifestd import canonical
 from manifestd.model.approval import read_approval_statement
@@ -20,16 +17,6 @@ from manifestd.workflows.proofs import prove, verify_log, verify_proof
 from manifestd.workflows.prune import Rule, prune
 from manifestd.workflows.revoking import revoke_approval
 from tests.workflows.release_world import TAG, Team, day
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("keys")
-
-
-@pytest.fixture
-def team(tmp_path: Path, keys: Path) -> Team:
-    return Team(tmp_path, keys)
 
 
 def test_an_older_copy_in_which_nothing_was_revoked_is_found(team: Team) -> None:

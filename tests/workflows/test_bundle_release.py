@@ -41,11 +41,6 @@ from tests.workflows.release_world import START, TAG, TRUST, Team, configuration
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("keys")
-
-
 @pytest.fixture
 def team(tmp_path: Path, keys: Path) -> Team:
     (tmp_path / "here").mkdir()

@@ -26,9 +26,8 @@ from manifestd.sources.base import SourceSettings
 from manifestd.sources.hub_discovery import HubDiscovery, HubQuery
 from manifestd.sources.s3_discovery import gather, roots_of
 from manifestd.sources.s3_listing import Listed
-from manifestd.store import Store, open_store
+from manifestd.store import Store
 from manifestd.workflows.discover import discover_hub, discover_s3, select_models
-from tests.support.s3_server import aws_environment, client, moto_server, reset
 from tests.support.schemas import check_document
 from tests.workflows.stored import keep
 
@@ -57,12 +56,6 @@ def hub() -> Iterator[LoopbackHub]:
         server.add_repo("acme/data", MODEL, repo_type="dataset")
         server.add_repo("acme/hidden", MODEL, private=True)
         yield server
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "s.db", write=True) as opened:
-        yield opened
 
 
 def config(text: str = "") -> Config:
@@ -221,23 +214,6 @@ def test_sides_that_hold_different_revisions_are_told(hub: LoopbackHub, store: S
 
 
 # -- S3 -------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with moto_server() as url:
-        yield url
-
-
-@pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    """A client of an empty server with the bucket ``models``."""
-    aws_environment(monkeypatch, server, tmp_path)
-    reset(server)
-    owner = client(server)
-    owner.create_bucket(Bucket="models")
-    yield owner
-    owner.close()
 
 
 def put(owner: Any, *keys: str) -> None:

@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 from manifestd.cli.main import run
 from manifestd.model.gate import GateCheck, exit_code_of
 from manifestd.store import open_store
-from tests.support.s3_server import aws_environment, client, moto_server, reset
+from tests.support.s3_server import aws_environment, client, reset
 from tests.support.schemas import check_document
 from tests.workflows.release_world import TAG, Team
 
@@ -27,17 +26,6 @@ FILES = {
     "weights/part.bin": b"w" * 10_000,
 }
 POLICY = '[policy]\nlicenses = ["mit"]\nmin_evidence = "stored"\n'
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("keys")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with moto_server() as url:
-        yield url
 
 
 @pytest.fixture
@@ -92,11 +80,11 @@ def test_the_approved_bytes_pass_from_a_copy_in_a_directory(team: Team, capsys: 
 
 
 def test_the_approved_bytes_pass_from_s3_and_one_flipped_byte_does_not(
-    team: Team, capsys: Capture, server: str, monkeypatch: pytest.MonkeyPatch
+    team: Team, capsys: Capture, moto: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reset(server)
-    aws_environment(monkeypatch, server, team.folder)
-    s3 = client(server)
+    reset(moto)
+    aws_environment(monkeypatch, moto, team.folder)
+    s3 = client(moto)
     s3.create_bucket(Bucket="models")
     for name, data in FILES.items():
         s3.put_object(Bucket="models", Key=f"m/{name}", Body=data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,24 +26,13 @@ from manifestd.model.receipt import OPEN, Receipt, read_receipt_statement, recei
 from manifestd.signing.dsse import open_bundle, sign_statement, verify_bundle
 from manifestd.store import open_store
 from manifestd.workflows.receipt import MAX_VALID, check_receipt
-from tests.support.s3_server import aws_environment, client, moto_server, reset
+from tests.support.s3_server import aws_environment, client, reset
 from tests.support.schemas import check_document
 from tests.workflows.release_world import TAG, Team
 
 Capture = pytest.CaptureFixture[str]
 FILES = {"config.json": b"{}", "weights/part.bin": b"w" * 10_000}
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("keys")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with moto_server() as url:
-        yield url
 
 
 @pytest.fixture
@@ -275,11 +264,11 @@ def test_of_many_files_the_fingerprint_alone_is_kept(team: Team, capsys: Capture
 
 
 def test_objects_in_s3_are_known_again_by_their_etags(
-    team: Team, capsys: Capture, server: str, monkeypatch: pytest.MonkeyPatch
+    team: Team, capsys: Capture, moto: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reset(server)
-    aws_environment(monkeypatch, server, team.folder)
-    s3 = client(server)
+    reset(moto)
+    aws_environment(monkeypatch, moto, team.folder)
+    s3 = client(moto)
     s3.create_bucket(Bucket="models")
     for name, data in FILES.items():
         s3.put_object(Bucket="models", Key=f"m/{name}", Body=data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,12 +24,6 @@ sides = { hub = "hf://{name}@main", mirror = "s3://models/{repo}/" }
 [[model]]
 name = "org/gpt"
 """
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "s.db", write=True) as opened:
-        yield opened
 
 
 def found(store: Store, config: str = "", **options: bool) -> list[LintFinding]:

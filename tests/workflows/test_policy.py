@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,12 +32,6 @@ TOKEN = "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"
 CARD = "---\nlicense: {}\n---\n# m\n"
 MODEL = {"README.md": CARD.format("mit").encode(), "LICENSE": b"MIT License\n",
          "config.json": b'{"a": 1}', "model.safetensors": b"\x02\0\0\0\0\0\0\0{}"}  # fmt: skip
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "s.db", write=True) as opened:
-        yield opened
 
 
 def config(text: str, folder: Path = Path()) -> Config:

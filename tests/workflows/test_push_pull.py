@@ -6,7 +6,6 @@ import base64
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from tests.support.registry import (
     OCI_INDEX,
     OCI_MANIFEST,
     descriptor,
-    docker_registry,
     push,
     push_modelpack,
     put_manifest,
@@ -34,12 +32,6 @@ pytestmark = pytest.mark.peer
 
 MODEL = tiny_model()
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with docker_registry(tmp_path_factory.mktemp("registry")) as found:
-        yield found
 
 
 class Desk:
