@@ -261,20 +261,22 @@ class _Evaluation:
         for number, alternatives in enumerate(self.demands.required):
             if number not in self.met:
                 what = f"no file is {' or '.join(alternatives)}"
+                hint = "add such a file at the source, or correct policy.required"
                 facts = {"patterns": list(alternatives)}
-                self.add(Objection(rule="required", what=what, facts=facts))
+                self.add(Objection(rule="required", what=what, hint=hint, facts=facts))
         for pattern, digest in self.demands.pinned.items():
             if pattern not in self.pinned:
                 what = f"nothing is {pattern}, which is pinned"
                 pin = {"pattern": pattern, "expected": digest}
-                self.add(Objection(rule="pinned", what=what, facts=pin))
+                hint = "restore the file, or take its pin out of the configuration"
+                self.add(Objection(rule="pinned", what=what, hint=hint, facts=pin))
         self._unseen(
             "secrets", self.unsearched, "{} not searched: the bytes are not kept",
             "take the snapshot again without --read none",
         )  # fmt: skip
         self._unseen(
             "security", self.unread, "{} not looked into, of a kind that can run code",
-            "it was only listed (--read none), or is not built as its name says",
+            "take the snapshot with --read missing; what still is not read is not what its name says",
         )  # fmt: skip
         self._signature()
         self._age()
@@ -340,6 +342,7 @@ class _Evaluation:
                         rule=rule,
                         severity="warning" if kind == "warning" else "error",
                         what=f"{count} more findings of this rule, not listed",
+                        hint=None if kind == "waived" else "mend those that are listed first",
                         waived=note if kind == "waived" else None,
                         facts={"more": count},
                     )

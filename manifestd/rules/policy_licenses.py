@@ -11,6 +11,8 @@ from manifestd.model.finding import Rule
 from manifestd.rules.licenses import Baseline, LicenceFile, Licences, agree, allowed
 
 _AGAIN: Final = "read the new licence, then approve this snapshot or waive the rule for a time"
+_ALLOW: Final = "take the model out of use, or add the licence to policy.licenses once it was read"
+_READ: Final = "read it: it should be the text of the licence that is stated, and nothing more"
 _KEYS: Final = {"model card": "card", "Hub metadata": "hub", "licence text": "text"}
 
 
@@ -18,14 +20,15 @@ class Objection(msgspec.Struct, frozen=True, kw_only=True):
     """What a rule says before severities and waivers are looked up.
 
     Attributes:
+        hint: The one thing to do about it.
         only_warn: Worth saying, and never an error.
         facts: The values as data; never a secret.
     """
 
     rule: Rule
     what: str
+    hint: str
     path: str | None = None
-    hint: str | None = None
     only_warn: bool = False
     facts: Mapping[str, Any] = {}
 
@@ -55,7 +58,7 @@ def _not_allowed(licences: Licences, allow: Sequence[str]) -> Iterator[Objection
             if not allowed(name, allow):
                 what = f"{name} is not an allowed licence ({place})"
                 facts = {"place": _KEYS[place], "license": name}
-                yield Objection(rule="licenses", what=what, facts=facts)
+                yield Objection(rule="licenses", what=what, hint=_ALLOW, facts=facts)
     if not said:
         unseen = [place for place, stance in licences.stances().items() if not stance.known]
         what = "no licence is stated or recognised"
@@ -69,7 +72,7 @@ def _not_allowed(licences: Licences, allow: Sequence[str]) -> Iterator[Objection
         if file.name is None:
             what = "nothing confirms the licence that is stated: this text is not a known one"
             yield Objection(
-                rule="licenses", path=path, what=what, only_warn=True,
+                rule="licenses", path=path, what=what, hint=_READ, only_warn=True,
                 facts={"sha256": file.sha256},
             )  # fmt: skip
 

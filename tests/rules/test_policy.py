@@ -30,7 +30,10 @@ def file(path: str, **changed: Any) -> ViewFile:
 def judged(*files: ViewFile, view: dict[str, Any] | None = None, **demands: Any) -> list[Finding]:
     levels = demands.pop("levels", dict.fromkeys(RULES, "error"))
     seen = View(names=frozenset({"m"}), record=RECORD, files=iter(files), **(view or {}))
-    return evaluate(Demands(levels=levels, **demands), seen, NOW)
+    found = evaluate(Demands(levels=levels, **demands), seen, NOW)
+    # Whatever a test is about: what is not waived says what to do next.
+    assert all(one.hint for one in found if one.waived is None)
+    return found
 
 
 def waiver(days: float, **changed: Any) -> Waived:
