@@ -12,9 +12,7 @@ ratios are medians over rounds.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
-import random
 import resource
 import subprocess
 import sys
@@ -23,16 +21,13 @@ import time
 from pathlib import Path
 from statistics import median
 
+from benchmarks.parts.file_lists import Listed, changed, listing
 from manifestd import canonical
 from manifestd.model.digest import Digest
 from manifestd.model.entry import Observation
 from manifestd.model.manifest import Item, manifest_digest
 from manifestd.model.snapshot import EvidenceCounts, Selection, Snapshot
 from manifestd.store import Store, open_store
-
-Listed = tuple[str, int, str]
-PER_MODEL = 30
-FOLDER = "snapshot/weights/file-"
 
 TREES = """
 import sys
@@ -50,31 +45,6 @@ from pathlib import Path
 with open_store(Path(sys.argv[1])) as store:
     print(len(compare(store, sys.argv[2], sys.argv[3]).files))
 """
-
-
-def listing(count: int) -> list[Listed]:
-    return [
-        (
-            f"models/team-{number // 1500:04}/model-{number // PER_MODEL:06}/{FOLDER}{number:08}.bin",
-            1000 + number,
-            hashlib.sha256(b"%d" % number).hexdigest(),
-        )
-        for number in range(count)
-    ]
-
-
-def changed(entries: list[Listed], *, models: bool) -> list[Listed]:
-    choice = random.Random(5)
-    if models:
-        number = len(entries) // PER_MODEL
-        chosen = set(choice.sample(range(number), number // 100))
-        hit = {model * PER_MODEL + file for model in chosen for file in range(PER_MODEL)}
-    else:
-        hit = set(choice.sample(range(len(entries)), len(entries) // 100))
-    return [
-        (path, size, hashlib.sha256(digest.encode()).hexdigest() if place in hit else digest)
-        for place, (path, size, digest) in enumerate(entries)
-    ]
 
 
 def keep(store: Store, entries: list[Listed], night: int) -> Digest:

@@ -131,9 +131,18 @@ def peers(folder: Path, tree: Path, batch: int) -> list[Command]:
 
 
 def big(folder: Path, scale: float) -> Case:
-    tree = make_tree(folder / "big", 8, int(512 * MIB * scale))
+    title = f"8 files of {512 * scale:g} MiB"
+    return of_large_files(folder, title, make_tree(folder / "big", 8, int(512 * MIB * scale)))
+
+
+def one(folder: Path, scale: float) -> Case:
+    title = f"one file of {4096 * scale:g} MiB"
+    return of_large_files(folder, title, make_tree(folder / "one", 1, int(4096 * MIB * scale)))
+
+
+def of_large_files(folder: Path, title: str, tree: Path) -> Case:
     return Case(
-        f"8 files of {512 * scale:g} MiB",
+        title,
         tree,
         [*peers(folder, tree, 1), manifestd(folder, tree)],
         [
@@ -151,19 +160,6 @@ def small(folder: Path, scale: float) -> Case:
         tree,
         [*peers(folder, tree, 2500), manifestd(folder, tree), again(folder, tree)],
         [Goal("manifestd snapshot dir", "model_signing sign key", 1 / 4)],
-    )
-
-
-def one(folder: Path, scale: float) -> Case:
-    tree = make_tree(folder / "one", 1, int(4096 * MIB * scale))
-    return Case(
-        f"one file of {4096 * scale:g} MiB",
-        tree,
-        [*peers(folder, tree, 1), manifestd(folder, tree)],
-        [
-            Goal("manifestd snapshot dir", "openssl x2", 1.05),
-            Goal("manifestd snapshot dir", "model_signing sign key", 1 / 1.1),
-        ],
     )
 
 

@@ -9,22 +9,19 @@ bytes, so it is never what is measured.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import multiprocessing
 import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from multiprocessing.connection import Connection as Pipe
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 from botocore.config import Config
 
+from benchmarks.parts.canned_s3 import HEAD, Canned, page, page_asked, serving
 from manifestd.model.entry import Entry
 from manifestd.model.reference import parse_s3
 from manifestd.sources.base import Resolved, SourceSettings
@@ -39,84 +36,37 @@ LARGE = 512 * 1024 * 1024
 THREADS = 4
 TIMES = 3
 
-_HEAD = b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\nETag: "e"\r\nLast-Modified: Sun, 01 Mar 2026 12:00:00 GMT\r\n'
 _SUMS = b"x-amz-checksum-type: FULL_OBJECT\r\nx-amz-checksum-sha256: %b\r\n"
 
 
-def page(start: int, more: bool, sizes: bytes) -> bytes:
-    items = b"".join(
-        b"<Contents><Key>p/shard-%07d.bin</Key><LastModified>2026-03-01T12:00:00.000Z</LastModified>"
-        b"<ETag>&quot;e&quot;</ETag><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>"
-        b"<ChecksumType>FULL_OBJECT</ChecksumType><Size>%b</Size>"
-        b"<StorageClass>STANDARD</StorageClass></Contents>" % (number, sizes)
-        for number in range(start, start + 1000)
-    )
-    token = b"<NextContinuationToken>%d</NextContinuationToken>" % (start + 1000) if more else b""
-    return (
-        b'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><EncodingType>url</EncodingType>'
-        b"<IsTruncated>%b</IsTruncated>%b%b</ListBucketResult>"
-        % (b"true" if more else b"false", token, items)
-    )
+class Answers(Canned):
+    """A listing, and objects of two sizes."""
 
-
-class Canned(asyncio.Protocol):
-    """Answers by the first line alone."""
-
-    pages: list[bytes]
+    pages: ClassVar[list[bytes]]
     large = bytes(1 << 20)
     small = bytes(SMALL)
 
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-        self.pending = b""
-
-    def data_received(self, data: bytes) -> None:
-        self.pending += data
-        while (end := self.pending.find(b"\r\n\r\n")) >= 0:
-            line = self.pending[: self.pending.find(b"\r\n")]
-            self.pending = self.pending[end + 4 :]
-            self.answer(line)
+    @classmethod
+    def prepare(cls) -> None:
+        cls.pages = [
+            page(b"p", start, start + 1000, SMALL, more=start + 1000 < KEYS)
+            for start in range(0, KEYS, 1000)
+        ]
 
     def answer(self, line: bytes) -> None:
         write = self.transport.write
         if b"versioning" in line:
-            body = b"<VersioningConfiguration/>"
-            write(_HEAD % len(body) + b"\r\n" + body)
+            self.send(b"<VersioningConfiguration/>")
         elif b"list-type" in line:
-            token = line.partition(b"continuation-token=")[2].split(b"&")[0].split(b" ")[0]
-            body = self.pages[int(token or b"0") // 1000]
-            write(_HEAD % len(body) + b"\r\n" + body)
+            self.send(self.pages[page_asked(line) // 1000])
         elif line.startswith(b"HEAD"):
-            write(_HEAD % SMALL + _SUMS % (b"A" * 43 + b"=") + b"\r\n")
+            write(HEAD % SMALL + _SUMS % (b"A" * 43 + b"=") + b"\r\n")
         elif b"/large" in line:
-            write(_HEAD % LARGE + b"\r\n")
+            write(HEAD % LARGE + b"\r\n")
             for _ in range(LARGE >> 20):
                 write(self.large)
         else:
-            write(_HEAD % SMALL + b"\r\n" + self.small)
-
-
-def serve(pipe: Pipe) -> None:
-    Canned.pages = [page(n, n + 1000 < KEYS, b"%d" % SMALL) for n in range(0, KEYS, 1000)]
-
-    async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(Canned, "127.0.0.1", 0)
-        pipe.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(run())
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,))
-    process.start()
-    try:
-        yield f"http://127.0.0.1:{ours.recv()}"
-    finally:
-        process.terminate()
-        process.join()
+            self.send(self.small)
 
 
 def cost(work: Callable[[], int]) -> tuple[float, float, int]:
@@ -231,7 +181,7 @@ def bench_large() -> None:
 
 
 def main(names: list[str]) -> None:
-    with server() as url:
+    with serving(Answers) as url:
         os.environ |= {
             "AWS_ENDPOINT_URL_S3": url,
             "AWS_ACCESS_KEY_ID": "bench",

@@ -15,25 +15,22 @@ process and sends prepared bytes. Ratios to quote are the last line of each part
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import multiprocessing
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import boto3
 from botocore.config import Config
 
+from benchmarks.parts.canned_s3 import HEAD, Canned, page, page_asked, serving
 from manifestd.model.reference import parse_s3
 from manifestd.sources.base import SourceSettings
 from manifestd.sources.s3 import S3Source
@@ -42,7 +39,6 @@ from manifestd.workflows.plan import SnapshotRequest
 from manifestd.workflows.snapshot import take_snapshot
 
 MIB: Final = 1024 * 1024
-_HEAD: Final = b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\nETag: "e"\r\nLast-Modified: Sun, 01 Mar 2026 12:00:00 GMT\r\n\r\n'
 
 
 class Kind(NamedTuple):
@@ -66,82 +62,29 @@ def kind_of(name: str) -> Kind:
     return Kind(int(name.removeprefix("keys-")), 16 * 1024)
 
 
-def page(name: str, start: int) -> bytes:
-    """One page of a listing, as S3 writes it."""
-    kind = kind_of(name)
-    stop = min(start + 1000, kind.keys)
-    items = b"".join(
-        b"<Contents><Key>%b/shard-%07d.dat</Key><LastModified>2026-03-01T12:00:00.000Z</LastModified>"
-        b"<ETag>&quot;e&quot;</ETag><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>"
-        b"<ChecksumType>FULL_OBJECT</ChecksumType><Size>%d</Size>"
-        b"<StorageClass>STANDARD</StorageClass></Contents>" % (name.encode(), number, kind.size)
-        for number in range(start, stop)
-    )
-    more = stop < kind.keys
-    token = b"<NextContinuationToken>%d</NextContinuationToken>" % stop if more else b""
-    return (
-        b'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><EncodingType>url</EncodingType>'
-        b"<IsTruncated>%b</IsTruncated>%b%b</ListBucketResult>"
-        % (b"true" if more else b"false", token, items)
-    )
-
-
-class Canned(asyncio.Protocol):
-    """Answers by the first line alone."""
+class Answers(Canned):
+    """Prefixes that are called after their kinds."""
 
     piece = bytes(MIB)
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-        self.pending = b""
-
-    def data_received(self, data: bytes) -> None:
-        self.pending += data
-        while (end := self.pending.find(b"\r\n\r\n")) >= 0:
-            line = self.pending[: self.pending.find(b"\r\n")]
-            self.pending = self.pending[end + 4 :]
-            self.answer(line)
 
     def answer(self, line: bytes) -> None:
         write = self.transport.write
         if b"versioning" in line:
-            body = b"<VersioningConfiguration/>"
-            write(_HEAD % len(body) + body)
+            self.send(b"<VersioningConfiguration/>")
         elif b"list-type" in line:
-            token = line.partition(b"continuation-token=")[2].split(b"&")[0].split(b" ")[0]
             prefix = line.partition(b"&prefix=")[2] or line.partition(b"?prefix=")[2]
-            name = prefix.split(b"%2F")[0].decode()
-            body = page(name, int(token or b"0"))
-            write(_HEAD % len(body) + body)
+            name = prefix.split(b"%2F")[0]
+            kind, start = kind_of(name.decode()), page_asked(line)
+            stop = min(start + 1000, kind.keys)
+            self.send(page(name, start, stop, kind.size, more=stop < kind.keys))
         else:
             size = kind_of(line.split(b"/")[2].decode()).size
-            write(_HEAD % size)
+            write(HEAD % size + b"\r\n")
             if line.startswith(b"HEAD"):
                 return
             for _ in range(size // MIB):
                 write(self.piece)
             write(self.piece[: size % MIB])
-
-
-def serve(pipe: Pipe) -> None:
-    async def run() -> None:
-        server = await asyncio.get_running_loop().create_server(Canned, "127.0.0.1", 0)
-        pipe.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(run())
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,))
-    process.start()
-    try:
-        yield f"http://127.0.0.1:{ours.recv()}"
-    finally:
-        process.terminate()
-        process.join()
 
 
 class Cost(NamedTuple):
@@ -302,7 +245,7 @@ BENCHES: Final = {
 
 
 def main(names: list[str]) -> None:
-    with server() as url:
+    with serving(Answers) as url:
         os.environ |= {
             "AWS_ENDPOINT_URL_S3": url,
             "AWS_ACCESS_KEY_ID": "bench",

@@ -10,8 +10,6 @@ Wall times are the best of the rounds; ratios are taken within a round.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import random
 import resource
 import sqlite3
 import tempfile
@@ -23,34 +21,8 @@ from statistics import median
 
 import sqlite_utils
 
+from benchmarks.parts.file_lists import Listed, changed, listing
 from manifestd.store import Store, open_store
-
-Listed = tuple[str, int, str]
-PER_MODEL = 30
-
-
-def listing(count: int) -> list[Listed]:
-    entries: list[Listed] = []
-    for number in range(count):
-        model = f"models/team-{number // 1500:04}/model-{number // PER_MODEL:06}"
-        path = f"{model}/snapshot/weights/file-{number:08}.bin"
-        entries.append((path, 1000 + number, hashlib.sha256(b"%d" % number).hexdigest()))
-    return entries
-
-
-def changed(entries: list[Listed], models: bool) -> list[Listed]:
-    """One in a hundred models with all files changed, or one in a hundred files."""
-    choice = random.Random(5)
-    if models:
-        number = len(entries) // PER_MODEL
-        chosen = set(choice.sample(range(number), number // 100))
-        hit = {model * PER_MODEL + file for model in chosen for file in range(PER_MODEL)}
-    else:
-        hit = set(choice.sample(range(len(entries)), len(entries) // 100))
-    return [
-        (path, size, hashlib.sha256(digest.encode()).hexdigest() if place in hit else digest)
-        for place, (path, size, digest) in enumerate(entries)
-    ]
 
 
 def timed(work: Callable[[], object]) -> tuple[float, object]:
