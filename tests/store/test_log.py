@@ -7,6 +7,7 @@ import contextlib
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -263,7 +264,14 @@ def test_rebuild_leaves_a_log_with_a_lost_entry_as_it_is(
     assert check_store(path)
 
 
-def test_a_store_older_than_the_log_gets_one_with_all_it_holds(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "upgrade",
+    [rebuild_store, lambda path: open_store(path, write=True).close()],
+    ids=["what the hint says", "writing"],
+)
+def test_a_store_older_than_the_log_gets_one_with_all_it_holds(
+    tmp_path: Path, upgrade: Callable[[Path], object]
+) -> None:
     path = tmp_path / "s.db"
     digests = small_store(path)
     change(path, "DROP TABLE log", "DROP TABLE log_node", "DELETE FROM blob WHERE kind = 'entry'",
@@ -271,9 +279,12 @@ def test_a_store_older_than_the_log_gets_one_with_all_it_holds(tmp_path: Path) -
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version=1")
     connection.close()
-    with pytest.raises(MalformedError, match="older"):
+    with pytest.raises(MalformedError, match="older") as refused:
         open_store(path)
-    with open_store(path, write=True) as store:
+    assert refused.value.hint == "run `manifestd store rebuild` once"
+    upgrade(path)
+    with open_store(path) as store:
+        assert {row.digest for row in store.snapshots.list()} == set(digests)
         entries = list(store.log.entries())
         assert [e.document for e in entries if e.kind == "snapshot"] == digests
         assert [e.kind for e in entries].count("signature") == 2
