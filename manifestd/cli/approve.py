@@ -13,7 +13,7 @@ import click
 from manifestd._version import __version__
 from manifestd.cli.approve_text import request_text, status_text
 from manifestd.cli.context import Context
-from manifestd.cli.named_file import read_named
+from manifestd.cli.named_file import naming, read_named
 from manifestd.cli.output import emit, emit_json, say, write_file
 from manifestd.display import printable
 from manifestd.errors import UsageError
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from manifestd.workflows.approvals import Desk
 
 _WAYS = "--request, --sign, --add, --status and --revoke"
+_REQUESTS = "a request is made by `manifestd approve NAME:TAG REF --request -o FILE`"
+_APPROVALS = "an approval is made by `manifestd approve --sign REQUEST --key KEY -o FILE`"
 
 
 @click.command(
@@ -134,8 +136,10 @@ def _sign(
     from manifestd.workflows.approving import read_request, sign_request
 
     data = read_named(path, MAX_REQUEST)
-    say(request_text(read_request(data)), stream=sys.stderr)
+    with naming(path, _REQUESTS):
+        shown = read_request(data)
     signer = _signer(context, key)
+    say(request_text(shown), stream=sys.stderr)
     _confirm(yes=yes)
     bundle = sign_request(
         data, signer, now=datetime.now(UTC), tool=_tool(), reason=reason,
@@ -156,12 +160,14 @@ def _add(context: Context, paths: tuple[Path, ...], form: str) -> int:
 
     code = 0
     desk = _desk(context)
-    bundles = [read_named(path, MAX_REQUEST).strip() for path in paths]
-    if len(bundles) > 1 and form == "json":
+    if len(paths) > 1 and form == "json":
         raise UsageError("--format json prints one document", hint="add one file at a time")
+    bundles = [(path, read_named(path, MAX_REQUEST).strip()) for path in paths]
     with context.open_store(write=_there(context)) as store:
-        for bundle in bundles:
-            code = max(code, _show(add_approval(store, desk, bundle), form))
+        for path, bundle in bundles:
+            with naming(path, _APPROVALS):
+                result = add_approval(store, desk, bundle)
+            code = max(code, _show(result, form))
     return code
 
 

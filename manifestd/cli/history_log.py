@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from manifestd.cli.context import Context
-from manifestd.cli.named_file import read_named
+from manifestd.cli.named_file import naming, read_named
 from manifestd.cli.output import emit, emit_json, table, write_file
 from manifestd.display import printable
 from manifestd.errors import UsageError
@@ -27,6 +27,7 @@ _OUTPUT = click.option(
 )
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _SHOWN = 50
+_RESULTS = ("pass", "fail", "unknown", "error")
 
 
 @click.group(
@@ -64,6 +65,13 @@ def log(
             then = history.as_of(store, trust, moment)
         _show_as_of(then, form)
         return
+    from manifestd.model.logentry import KINDS
+
+    for word in kind:
+        if word not in KINDS:
+            raise UsageError(
+                f"there is no kind of entry {word!r}", hint=f"known are {', '.join(KINDS)}"
+            )
     with context.open_store() as store:
         found = history.list_log(store, kinds=kind, tag=tag, limit=limit or _SHOWN)
     _show_list(found, form)
@@ -113,7 +121,7 @@ def checkpoint(
             raise UsageError("--earlier and --first belong to --cosign")
         known = None
         if since is not None:
-            note = checkpoints.parse_request(_note(since)).note
+            note = checkpoints.parse_request(_note(context, since)).note
             known = open_checkpoint(note, context.trust().public_keys())
         with context.open_store() as store:
             made = checkpoints.make_checkpoint(store, context.config, signer, since=known)
@@ -121,12 +129,13 @@ def checkpoint(
         if since is not None:
             raise UsageError("--since and --cosign exclude each other")
         made = checkpoints.cosign(
-            checkpoints.parse_request(_note(cosign)),
+            checkpoints.parse_request(_note(context, cosign)),
             context.trust(),
             signer,
             store=_copy(context),
-            earlier=None if earlier is None else _note(earlier),
+            earlier=None if earlier is None else _note(context, earlier),
             first=first,
+            named=context.store_file is not None,
         )
     _write(made, output)
 
@@ -152,9 +161,12 @@ def verify(
     if proof is not None:
         if note is not None or log_only:
             raise UsageError("--proof stands alone")
-        found = verify_proof(_note(proof), trust)
+        from manifestd.model.note import MAX_NOTE
+
+        with naming(proof, "a proof is made by `manifestd log prove REF -o FILE`"):
+            found = verify_proof(read_named(proof, MAX_NOTE), trust)
     else:
-        kept = None if note is None else _note(note)
+        kept = None if note is None else _note(context, note)
         with context.open_store() as store:
             found = verify_log(store, trust, checkpoint=kept, log_only=log_only)
     _show_verification(found, form)
@@ -190,8 +202,11 @@ def prove(
     from manifestd.workflows.proofs import prove as make_proof
 
     if (reference is None) == (entry is None):
-        raise UsageError("give a snapshot or tag, or --entry N")
+        raise UsageError(
+            "give a snapshot or tag, or --entry N", hint="see `manifestd log` for the entries"
+        )
     signer = None if note is not None else _signer(context, key)
+    kept = None if note is None else _note(context, note)
     with context.open_store() as store:
         index = entry
         if reference is not None:
@@ -203,7 +218,7 @@ def prove(
             signer,
             context.trust(),
             index=index,
-            checkpoint=None if note is None else _note(note),
+            checkpoint=kept,
         )
     _write(made, output)
 
@@ -218,10 +233,16 @@ def _signer(context: Context, key: str | None) -> Signer:
     return signer
 
 
-def _note(path: Path) -> bytes:
+def _note(context: Context, path: Path) -> bytes:
+    """A checkpoint that somebody kept, signed by a key that counts here."""
     from manifestd.model.note import MAX_NOTE
+    from manifestd.signing.notes import open_checkpoint
+    from manifestd.workflows.checkpoints import parse_request
 
-    return read_named(path, MAX_NOTE)
+    data = read_named(path, MAX_NOTE)
+    with naming(path, "a checkpoint is made by `manifestd log checkpoint -o FILE`"):
+        open_checkpoint(parse_request(data).note, context.trust().public_keys())
+    return data
 
 
 def _copy(context: Context) -> Callable[[], Store] | None:
@@ -245,7 +266,8 @@ def _show_list(found: LogList, form: str) -> None:
         (str(entry.index), entry.at[:19] + "Z", entry.kind, _short(entry.document), _about(entry))
         for entry in found.entries
     ]
-    emit(table(lines, header) if lines else "")
+    nothing = "No entry is of that kind or about that tag.\n" if found.size else ""
+    emit(table(lines, header) if lines else nothing)
     emit(f"{found.size} entries, root {found.root}\n")
 
 
@@ -259,6 +281,9 @@ def _about(entry: LogEntry) -> str:
         words.append(entry.fact("source") or "")
     elif to is not None:
         words.append(f"of {_short(to)}")
+    if (run := entry.fact("run")) is not None:
+        counts = (f"{number} {word}" for word in _RESULTS if (number := entry.facts.get(word)))
+        words.append(f"run {run}: {', '.join(counts) or 'no model'}")
     verdict, by = entry.fact("verdict"), entry.fact("by")
     words += [verdict] if verdict else []
     words += [f"by {by}"] if by else []

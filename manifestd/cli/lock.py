@@ -40,14 +40,18 @@ def lock(context: Context, references: tuple[str, ...], output: Path | None, kin
     from manifestd.workflows.lock import write_lock, write_sums
 
     if kind == "sha256sum" and len(references) != 1:
-        raise UsageError("sha256sum files are of one snapshot each")
+        raise UsageError(
+            "sha256sum files are of one snapshot each",
+            hint="write one file for each, or a lock file for all: leave --as out",
+        )
     with context.gathered(*references) as (store, known):
+        count = len({store.snapshots.resolve(reference) for reference in known})
         for reference in known:
             _check_signature(context, store, reference)
         lines = write_lock(store, known) if kind == "lock" else write_sums(store, known[0])
         _write(lines, output)
     if output is not None and str(output) != "-" and not context.quiet:
-        emit(f"{printable(str(output))} pins {len(references)} snapshot{'s' * (len(known) > 1)}\n")
+        emit(f"{printable(str(output))} pins {count} snapshot{'s' * (count > 1)}\n")
 
 
 def _check_signature(context: Context, store: Store, reference: str) -> None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from manifestd.display import printable
-from manifestd.errors import UsageError
+from manifestd.errors import (
+    MalformedError,
+    MismatchError,
+    NotCanonicalError,
+    SignatureError,
+    UntrustedError,
+    UsageError,
+)
 
 
 def read_named(path: Path, limit: int) -> bytes:
@@ -19,3 +28,21 @@ def read_named(path: Path, limit: int) -> bytes:
             return file.read(limit + 1)
     except OSError as error:
         raise UsageError(f"{printable(str(path))} cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def naming(path: Path, hint: str) -> Iterator[None]:
+    """Put a file's name before what is wrong with its content, of which it is the only source.
+
+    Args:
+        path: The file that is decoded and judged inside.
+        hint: How such a file is made, for errors that say nothing better.
+    """
+    try:
+        yield
+    except (
+        MalformedError, MismatchError, NotCanonicalError, SignatureError, UntrustedError,
+    ) as error:  # fmt: skip
+        error.what = f"{path}: {error.what}"
+        error.hint = error.hint or hint
+        raise

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manifestd.cli.context import Context
-from manifestd.cli.named_file import read_named
+from manifestd.cli.named_file import naming, read_named
 from manifestd.cli.output import emit, emit_json
 from manifestd.display import printable
 from manifestd.errors import UsageError
@@ -41,7 +41,9 @@ def verify_lock(
 
     if len(places) != 1:
         raise UsageError("one directory is needed", hint="write: manifestd verify --lock FILE PATH")
-    model = choose_model(decode_lock(read_named(path, MAX_LOCK)), name)
+    with naming(path, "a lock file is made by `manifestd lock REF -o FILE`"):
+        locked = decode_lock(read_named(path, MAX_LOCK))
+    model = choose_model(locked, name)
     found = check_lock(
         model,
         places[0],
@@ -68,13 +70,15 @@ def verify_receipt(context: Context, path: Path, places: tuple[str, ...], form: 
 
     if len(places) > 1:
         raise UsageError("a receipt is for one place")
-    found = check_receipt(
-        read_named(path, MAX_BUNDLE),
-        context.trust(),
-        datetime.now(UTC),
-        place=places[0] if places else None,
-        own_outputs=(*context.own_outputs(), str(path.absolute())),
-    )
+    trust = context.trust()
+    with naming(path, "a receipt is made by `manifestd gate NAME:TAG PLACE --receipt FILE`"):
+        found = check_receipt(
+            read_named(path, MAX_BUNDLE),
+            trust,
+            datetime.now(UTC),
+            place=places[0] if places else None,
+            own_outputs=(*context.own_outputs(), str(path.absolute())),
+        )
     if form == "json":
         emit_json(found)
     elif not (context.quiet and found.verified):

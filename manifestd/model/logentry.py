@@ -7,7 +7,7 @@ reader of transparency logs (c2sp.org/tlog-tiles gives an entry a 16-bit length)
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 
@@ -38,6 +38,8 @@ The facts by which each is found again (all texts; digests are ``sha256:<hex>``)
 - ``waiver``, ``verdict``: ``tag snapshot manifest by verdict``, as far as they are known.
 - ``deletion``: ``by``; the document is the signed tombstone.
 """
+
+KINDS: Final[tuple[LogKind, ...]] = get_args(LogKind)
 
 KindWord = Annotated[str, msgspec.Meta(pattern="^[a-z]+(-[a-z]+)*$", max_length=40)]
 Fact = str | int | bool | None

@@ -225,6 +225,8 @@ def verify_note(
     if not found:
         raise UntrustedError(
             "no trusted key signed the note",
+            why="it is signed as " + ", ".join(item.name for item in note.signatures),
+            hint="only if that key should count: add its .pub file under [[trust]]",
             facts={"signedBy": [f"{item.name}+{item.key_id.hex()}" for item in note.signatures]},
         )
     return note.text, found

@@ -119,6 +119,7 @@ def cosign(
     store: Callable[[], Store] | None = None,
     earlier: bytes | None = None,
     first: bool = False,
+    named: bool = True,
 ) -> bytes:
     """Add this machine's signature to somebody's checkpoint, after checking it.
 
@@ -129,6 +130,7 @@ def cosign(
         store: Opens a copy of the store.
         earlier: The last checkpoint of this log that this machine has seen.
         first: There is none, and this one is taken as the beginning.
+        named: The store was named as a copy of this log; else it may be of another one.
 
     Raises:
         TamperedError: The checkpoint does not continue what this machine knows.
@@ -138,12 +140,19 @@ def cosign(
     opened = open_checkpoint(request.note, trust.public_keys())
     new = opened.checkpoint
     if earlier is not None:
-        _check_continues(request, new, _earlier(earlier, trust, new), store)
+        known = _earlier(earlier, trust, new)
+        if store is not None and not named and not _holds(store, known):
+            store = None
+        _check_continues(request, new, known, store)
     elif first:
         pass
     elif store is not None:
         with store() as opened_store:
-            check_prefix(opened_store, new)
+            try:
+                check_prefix(opened_store, new)
+            except TamperedError as error:
+                error.hint = None if named else "name a copy of that log's store: --store COPY"
+                raise
     else:
         raise UsageError(
             "there is nothing to check this checkpoint against",
@@ -160,6 +169,16 @@ def _earlier(note: bytes, trust: Trust, new: Checkpoint) -> Checkpoint:
             f"the earlier checkpoint is of another log: {earlier.origin}, not {new.origin}"
         )
     return earlier
+
+
+def _holds(store: Callable[[], Store], known: Checkpoint) -> bool:
+    """Whether a store is a copy of the log at all."""
+    with store() as opened:
+        try:
+            check_prefix(opened, known)
+        except TamperedError:
+            return False
+    return True
 
 
 def _check_continues(

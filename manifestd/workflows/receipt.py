@@ -151,7 +151,6 @@ def check_receipt(
     receipt = read_receipt_statement(verified.payload)
     person = trust.require(verified.key, "gate", now).person
     problems: list[Problem] = []
-    problems += _time_problems(receipt, now)
     request = SnapshotRequest(
         reference=parse_reference(place or receipt.place), own_outputs=own_outputs
     )
@@ -163,10 +162,11 @@ def check_receipt(
             hint=f"run `manifestd gate {receipt.tag} {where} --receipt FILE`",
         )
     files = 0
+    problems = _time_problems(receipt, where, now)
     if not problems:
         found = sorted(_listed(request, receipt.ignore), key=lambda pair: pair[0])
         files = len(found)
-        problems = _changes(receipt, found)
+        problems = _changes(receipt, where, found)
     return ReceiptCheck(
         verified=not problems,
         tag=receipt.tag,
@@ -224,9 +224,9 @@ def _inputs(store: Store, report: GateReport) -> list[str]:
     return found
 
 
-def _time_problems(receipt: Receipt, now: datetime) -> list[Problem]:
+def _time_problems(receipt: Receipt, where: str, now: datetime) -> list[Problem]:
     at, expires = moment_of(receipt.at), moment_of(receipt.expires)
-    hint = f"verify fully: manifestd gate {receipt.tag} {receipt.place}"
+    hint = f"verify fully: manifestd gate {receipt.tag} {where}"
     if now > expires:
         what = f"the receipt expired at {receipt.expires[:19]}Z"
         return [Problem(code="receipt-expired", what=what, hint=hint)]
@@ -251,7 +251,7 @@ def _listed(request: SnapshotRequest, ignore: list[str]) -> Iterator[tuple[bytes
                 yield (item.path or "").encode(), b""
 
 
-def _changes(receipt: Receipt, found: list[tuple[bytes, bytes]]) -> list[Problem]:
+def _changes(receipt: Receipt, where: str, found: list[tuple[bytes, bytes]]) -> list[Problem]:
     """What is not as it was: nothing where the fingerprint is the same."""
     hasher = hashlib.sha256()
     for _, line in found:
@@ -259,7 +259,7 @@ def _changes(receipt: Receipt, found: list[tuple[bytes, bytes]]) -> list[Problem
     whole = of_hex(hasher.hexdigest()) == receipt.fingerprint
     if whole and len(found) == receipt.files and all(line for _, line in found):
         return []
-    hint = f"verify fully: manifestd gate {receipt.tag} {receipt.place}"
+    hint = f"verify fully: manifestd gate {receipt.tag} {where}"
     changed = "changed-since-receipt"
     if not receipt.known:
         what = f"files were written, added or removed since the receipt ({len(found)} now)"

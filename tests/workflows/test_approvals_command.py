@@ -170,6 +170,17 @@ def test_wrong_usage_is_said_and_changes_nothing(
         assert store.log.size == size
 
 
+def test_a_file_that_is_something_else_is_named_with_what_makes_the_right_one(
+    team: Team, capsys: Capture
+) -> None:
+    (team.folder / "junk").write_text("junk")
+    for option, maker in (("--add", "approve --sign REQUEST"), ("--sign", "REF --request -o FILE")):
+        code, found = document(capsys, option, "junk", "--key", "keys/alice.pem")
+        assert code == 4
+        assert found["what"].startswith("junk: "), found
+        assert maker in found["hint"], found
+
+
 def test_spans_of_time_are_read_as_people_write_them() -> None:
     assert [span_of(text).days for text in ("48h", "90d", "4w")] == [2, 90, 28]
     for text in ("", "h", "1", "-1d", "1.5d", "٣d", "1m", "1000000d"):

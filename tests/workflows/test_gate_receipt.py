@@ -145,7 +145,10 @@ def test_a_directory_may_be_seen_by_another_path_and_no_other_files_pass(
 ) -> None:
     Path("mounted").symlink_to("copy")
     assert check(capsys, "mounted")[0] == 0
-    assert check(capsys, "m")[0] == 4
+    code, found = check(capsys, "m")
+    assert code == 4
+    hint = f"verify fully: manifestd gate {TAG} {Path('m').absolute().as_uri()}"
+    assert {problem["hint"] for problem in found["problems"]} == {hint}
     assert check(capsys, "s3://models/m/")[1]["code"] == "usage"
     assert check(capsys, "nothing-here")[0] == 3
 
@@ -202,6 +205,13 @@ def test_a_changed_receipt_is_refused(
     data = Path("receipt.json").read_bytes()
     with pytest.raises(error):
         check_receipt(tamper(data), team.trust, datetime.now(UTC))
+
+
+def test_what_is_no_receipt_is_named(team: Team, capsys: Capture) -> None:
+    Path("receipt.json").write_text("{}")
+    code, found = check(capsys)
+    assert (code, found["what"].partition(": ")[0]) == (4, "receipt.json")
+    assert "gate NAME:TAG PLACE --receipt FILE" in found["hint"]
 
 
 def test_a_receipt_whose_parts_disagree_is_refused(team: Team) -> None:

@@ -474,11 +474,13 @@ def test_the_commands_make_keep_and_check(shell: Callable[..., tuple[int, str, s
     ("arguments", "code", "says"),
     [
         (["log", "verify", "--checkpoint", "nofile"], 2, "nofile cannot be read"),
-        (["log", "verify", "--proof", "alice.pem.pub"], 4, "not a log proof"),
-        (["log", "verify", "--checkpoint", "alice.pem.pub"], 4, "no signatures"),
+        (["log", "verify", "--proof", "alice.pem.pub"], 4, "alice.pem.pub: not a log proof"),
+        (["log", "verify", "--checkpoint", "alice.pem.pub"], 4, "alice.pem.pub: the note has no"),
+        (["log", "verify", "--checkpoint", "alice.pem.pub"], 4, "made by `manifestd log checkpoi"),
         (["log", "prove"], 2, "give a snapshot or tag"),
         (["log", "prove", "m:prod", "--entry", "1"], 2, "give a snapshot or tag"),
         (["log", "prove", "m:gone"], 3, "nothing in the store"),
+        (["log", "--kind", "tags"], 2, "known are snapshot, signature, tag, "),
         (["log", "checkpoint", "--earlier", "x"], 2, "belong to --cosign"),
         (["log", "checkpoint", "--cosign", "x", "--since", "y"], 2, "exclude each other"),
         (["log", "checkpoint", "--key", "stranger.pem", "--since", "x"], 2, "cannot be read"),
@@ -502,6 +504,36 @@ def test_a_checkpoint_without_a_key_says_what_is_missing(
     assert (code, "no key is configured" in err) == (2, True)
 
 
+def test_a_witness_with_a_store_of_its_own_asks_for_a_proof_and_accuses_nobody(
+    shell: Callable[..., tuple[int, str, str]], firm: Firm
+) -> None:
+    assert shell("log", "checkpoint", "-o", "one")[0] == 0
+    with firm.open(write=True) as store:
+        firm.snapshot(store, "later")
+    assert shell("log", "checkpoint", "-o", "two")[0] == 0
+    assert shell("log", "checkpoint", "--since", "one", "-o", "two.request")[0] == 0
+    firm.path.rename("theirs.db")
+    with firm.open(write=True) as store:
+        firm.snapshot(store, "of the witness")
+    cosign = ("log", "checkpoint", "--key", "ed.pem", "-o", "signed", "--cosign")
+    code, _, err = shell(*cosign, "two", "--earlier", "one")
+    assert (code, "ask for `manifestd log checkpoint --since" in err) == (2, True)
+    assert shell(*cosign, "two.request", "--earlier", "one")[0] == 0
+    code, _, err = shell(*cosign, "two")
+    assert (code, "hint: name a copy of that log's store: --store COPY" in err) == (4, True)
+    assert shell("--store", "theirs.db", *cosign, "two", "--earlier", "one")[0] == 0
+
+
+def test_a_checkpoint_of_a_key_that_does_not_count_names_whoever_signed_it(
+    shell: Callable[..., tuple[int, str, str]],
+) -> None:
+    assert shell("log", "checkpoint", "--key", "stranger.pem", "-o", "one")[0] == 0
+    code, _, err = shell("log", "verify", "--checkpoint", "one")
+    assert code == 4
+    assert "Error: one: no trusted key signed the note\nWhy: it is signed as manifestd/" in err
+    assert "under [[trust]]" in err
+
+
 def test_a_file_that_was_named_is_read_one_byte_past_its_bound(tmp_path: Path) -> None:
     (tmp_path / "big").write_bytes(b"x" * 3_000)
     assert len(read_named(tmp_path / "big", 1_000)) == 1_001
@@ -513,6 +545,7 @@ def test_the_log_is_listed_newest_first(shell: Callable[..., tuple[int, str, str
     check_document("log", out)
     document = json.loads(out)
     assert [item["index"] for item in document["entries"]] == list(range(7, -1, -1))
+    assert shell("log", "--tag", "m:none")[1].startswith("No entry is of that kind or about that")
     text = shell("log", "--kind", "tag", "--tag", "m:prod", "--limit", "1")[1]
     assert "m:prod -> " in text
     assert "by ed" in text

@@ -160,7 +160,10 @@ def test_a_lock_file_that_was_edited_is_refused(
     with pytest.raises(error):
         decode_lock(changed)
     Path("manifestd.lock").write_bytes(changed)
-    assert check(capsys, "copy")[0] == 4
+    code, found = check(capsys, "copy")
+    assert code == 4
+    assert found["what"].startswith("manifestd.lock: ")
+    assert found["hint"]
 
 
 def test_a_lock_file_without_files_or_models_is_refused() -> None:
@@ -194,6 +197,10 @@ def test_of_several_models_one_is_named(tmp_path: Path, capsys: Capture) -> None
     assert run([*base, "--name", "s3://b/two/"]) == 0
     assert run([*base, "--name", "one"]) == 4
     assert run([*base, "--name", "three"]) == 3
+    capsys.readouterr()
+    out = str(tmp_path / "again.lock")
+    assert run(["--store", str(folder), "lock", "-o", out, "one", "two", "one"]) == 0
+    assert capsys.readouterr().out == f"{out} pins 2 snapshots\n"
 
 
 def test_what_the_snapshot_left_out_is_not_looked_at(tmp_path: Path) -> None:
