@@ -18,6 +18,8 @@ _COMMANDS: Final = {
     "oci://": "oci",
 }
 _COMPOSITE: Final = "sha256-composite"
+_ARCHIVES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+"""Storage classes that S3 reads only after a restore."""
 
 
 def closing(
@@ -43,6 +45,11 @@ def closing(
         command = _across(files[1 - index], places[1 - index], files[index], places[index])
         if command is not None:
             return f"run `{command}`, which reads nothing of {places[index]}, then compare again"
+    if any(map(_archived, files)):
+        return (
+            "let S3 compute the checksum of the archived object at rest (snapshot s3 --explain "
+            "prints the job): reading it takes a restore, which manifestd never asks for"
+        )
     commands = [
         command
         for file, place in zip(files, places, strict=True)
@@ -59,15 +66,25 @@ def closing(
 
 
 def _across(read: File, place: str, other: File, other_place: str) -> str | None:
-    """Reading one side in the other's layout, where that is cheaper than reading the other."""
-    if other.sha256 is not None or not isinstance(layout_of(other, _COMPOSITE), int):
-        return None
-    if _COMPOSITE not in other.seen.digests:
+    """Reading one side by the other's algorithm, where that is cheaper than reading the other."""
+    if other.sha256 is not None or not _comparable(other):
         return None
     if not place.startswith("file://") and read.sha256 is not None:
         return None
     command = snapshot_command(place, "missing")
     return f"{command} --evidence-for {shlex.quote(other_place)}" if command else None
+
+
+def _comparable(file: File) -> bool:
+    """Whether a side without a sha256 has what proves equality once the other side has it, too."""
+    known = file.seen.digests
+    return "sha512" in known or (
+        _COMPOSITE in known and isinstance(layout_of(file, _COMPOSITE), int)
+    )
+
+
+def _archived(file: File) -> bool:
+    return file.sha256 is None and file.seen.hints.get("storageClass") in _ARCHIVES
 
 
 def snapshot_command(place: str, read: str) -> str | None:

@@ -143,8 +143,10 @@ def _better(entry: Entry, best: str) -> tuple[str, int, int]:
         return f"first: {entry.problem.what}", 0, 0
     if entry.hints.get("storageClass") in _ARCHIVED:
         return "archived: only the batch job reads it without a restore", 0, 0
-    if best in STRONG:
+    if best.endswith("-composite") and best in STRONG:
         return "read it once for a sha256, or compare by parts", 1, entry.size
+    if best in STRONG:
+        return "read it once for a sha256, or the other side for a sha512", 1, entry.size
     return "read it once for a sha256", 1, entry.size
 
 

@@ -27,6 +27,21 @@ def test_a_directory_is_read_for_the_parts_of_an_upload_rather_than_the_upload()
     )
 
 
+def test_a_directory_is_read_for_the_sha512_of_an_object() -> None:
+    about = About(place="file:///m"), About(place="s3://b/p/")
+    found = judge("m", file_of("m", BIG), file_of("m", BIG, known={"sha512": "stored"}),
+                  about_left=about[0], about_right=about[1])  # fmt: skip
+    assert "dir file:///m --read missing --evidence-for s3://b/p/`" in (found.hint or "")
+
+
+def test_an_archived_object_is_hashed_at_rest_and_nobody_is_told_to_read_it() -> None:
+    frozen = file_of("m", BIG, known={"crc64nvme": "stored"}, hints={"storageClass": "GLACIER"})
+    about = About(place="hf://org/m"), About(place="s3://b/p/")
+    found = judge("m", file_of("m", BIG), frozen, about_left=about[0], about_right=about[1])
+    assert (found.hint or "").startswith("let S3 compute the checksum of the archived object")
+    assert "--read" not in (found.hint or "")
+
+
 def test_of_two_uploads_cut_differently_one_is_read_in_the_parts_of_the_other() -> None:
     about = About(place="s3://a/"), About(place="s3://b/")
     found = judge("m", uploaded(BIG), uploaded(BIG, 8192),
