@@ -70,6 +70,7 @@ class S3Source(Source[S3Reference]):
         versioning, notes = self._versioning(connection)
         self._versioned = versioning in {"enabled", "suspended"}
         reports = Reports(self.bucket, self.prefix)
+        reports.unversioned = versioning == "off"
         for where in self.options.checksums:
             reports.load(where, connection)
         self._reports = reports

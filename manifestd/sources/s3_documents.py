@@ -60,7 +60,11 @@ def fetch(where: str, connection: Connection | None, *, limit: int) -> Document:
         try:
             file = Path(where).open("rb")  # noqa: SIM115  (handed over with the document)
         except OSError as error:
-            raise UsageError(f"{where} cannot be read", why=error.strerror) from error
+            raise UsageError(
+                f"{where} cannot be read",
+                why=error.strerror,
+                hint="give a file, or an s3:// URL in the account of the bucket",
+            ) from error
     strong, weak = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     total = 0
     while data := file.read(1 << 20):

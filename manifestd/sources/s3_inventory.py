@@ -49,7 +49,10 @@ class Inventory:
             document.close()
         self.digest = f"sha256:{document.sha256}"
         if not isinstance(manifest, dict) or "fileSchema" not in manifest:
-            raise UsageError(f"{where} is not the manifest of an S3 Inventory")
+            raise UsageError(
+                f"{where} is not the manifest of an S3 Inventory",
+                hint="give the manifest.json that S3 wrote beside the inventory's checksum",
+            )
         if manifest.get("fileFormat") != "CSV":
             raise UsageError(
                 f"{where} is an inventory in {manifest.get('fileFormat')}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -39,6 +39,12 @@ class S3Options(
     etag_is_md5: bool = False
 
 
+_HINT: Final = (
+    "known are heads=auto|always|never, addressingStyle=auto|path|virtual and etagIsMd5=true; "
+    "the others have flags of their own"
+)
+
+
 def options_of(settings: SourceSettings) -> S3Options:
     """The S3 part of ``settings``, checked.
 
@@ -48,7 +54,4 @@ def options_of(settings: SourceSettings) -> S3Options:
     try:
         return msgspec.convert(settings.options, S3Options)
     except msgspec.ValidationError as error:
-        known = ", ".join(field.encode_name for field in msgspec.structs.fields(S3Options))
-        raise ConfigError(
-            f"an S3 option is not usable: {error}", hint=f"known are {known}"
-        ) from error
+        raise ConfigError(f"an S3 option is not usable: {error}", hint=_HINT) from error

@@ -68,6 +68,7 @@ class Reports:
 
     Attributes:
         origins: The files that were read.
+        unversioned: The bucket keeps no versions, so no row can be of one.
         keys: Every key below the prefix that a row gives a checksum of.
     """
 
@@ -76,6 +77,7 @@ class Reports:
         self._prefix = prefix
         self._rows: dict[str, list[Row]] = {}
         self.origins: list[Origin] = []
+        self.unversioned = False
         self.keys: set[str] = set()
         self._refused: deque[Problem] = deque()
 
@@ -162,7 +164,7 @@ class Reports:
             return
         accepted: dict[str, Row] = {}
         for row in rows:
-            why = _mismatch(row, item, digests)
+            why = _mismatch(row, item, digests, unversioned=self.unversioned)
             if why is None and accepted.get(row.algorithm, row).value != row.value:
                 why = "two reports give it different checksums"
                 del accepted[row.algorithm]
@@ -210,7 +212,7 @@ class Reports:
         )
 
 
-def _mismatch(row: Row, item: Listed, digests: dict[str, str]) -> str | None:
+def _mismatch(row: Row, item: Listed, digests: dict[str, str], *, unversioned: bool) -> str | None:
     """Why a row does not speak of the listed object; None if it does."""
     if not row.etag or row.etag != item.etag:
         return (
@@ -219,6 +221,8 @@ def _mismatch(row: Row, item: Listed, digests: dict[str, str]) -> str | None:
     listed, stated = item.version or "null", row.version or "null"
     if item.version is not None and listed != stated:
         return f"it is of version {stated}, listed is {listed}"
+    if unversioned and stated != "null":
+        return f"it is of version {stated}, and the bucket keeps no versions"
     if row.origin.created and item.modified > row.origin.created:
         return f"the object was written at {item.modified}, after the report"
     known = digests.get(row.algorithm)
@@ -271,7 +275,10 @@ def _rows(table: Document) -> Iterator[list[str]]:
 def _results(manifest: Any, where: str) -> Iterator[tuple[dict[str, Any], str]]:
     """The report files of succeeded tasks that a manifest names, with its date."""
     if not isinstance(manifest, dict) or manifest.get("Format") != "Report_CSV_20180820":
-        raise UsageError(f"{where} is not the manifest of a completion report")
+        raise UsageError(
+            f"{where} is not the manifest of a completion report",
+            hint="give the manifest.json of a Compute checksum job's report",
+        )
     created = _moment(manifest.get("ReportCreationDate"))
     for result in manifest.get("Results") or ():
         if isinstance(result, dict) and result.get("TaskExecutionStatus") == "succeeded":

@@ -24,7 +24,7 @@ from manifestd.model.reference import parse_s3
 from manifestd.sources.base import Resolved, SourceSettings
 from manifestd.sources.s3 import S3Source
 from manifestd.sources.s3_explain import explain, job_command
-from tests.support.s3_faults import FaultServer
+from tests.support.s3_faults import FaultServer, error
 from tests.support.s3_server import aws_environment
 
 JOB = "f8fb9d89-a3aa-461d-bddc-ea6a1b131955"
@@ -173,6 +173,23 @@ def test_a_row_of_another_version_is_refused(server: FaultServer, tmp_path: Path
         assert bool(problems) is not used
 
 
+def test_a_row_of_a_version_is_refused_where_the_bucket_keeps_none(
+    server: FaultServer, tmp_path: Path
+) -> None:
+    for version, used in (("v1", False), ("null", True), ("", True)):
+        where = report(tmp_path / (version or "none"), row(version=version))
+        _, entries, problems = snapshot(checksums=[str(where)])
+        assert bool(entries["a b+c.bin"].digests) is used
+        assert [one.code for one in problems] == ([] if used else ["report-mismatch"])
+    # Where it may not be asked whether there are versions, the entity tag decides.
+    server.versioning = None
+    server.replies["GET", ""] = lambda seen: (
+        error(403, "AccessDenied") if "versions" in seen.query else None
+    )
+    _, entries, _ = snapshot(checksums=[str(tmp_path / "v1" / "manifest.json")])
+    assert entries["a b+c.bin"].digests
+
+
 def test_an_object_written_after_the_report_is_not_the_one_it_speaks_of(
     server: FaultServer, tmp_path: Path
 ) -> None:
@@ -241,6 +258,9 @@ def test_what_is_no_report_is_wrong_usage_or_malformed(
     with pytest.raises(Exception, match=name) as caught:
         snapshot(checksums=[str(tmp_path / name)])
     assert type(caught.value).__module__ == "manifestd.errors"
+    if name in {"missing.json", "other.json"}:
+        assert isinstance(caught.value, UsageError)
+        assert caught.value.hint
 
 
 def test_a_manifest_cannot_reach_outside_its_folder(server: FaultServer, tmp_path: Path) -> None:
@@ -349,6 +369,7 @@ def test_advice_names_the_best_evidence_and_what_better_costs() -> None:
         Entry(path="b", size=20, digests={"crc64nvme": "0" * 16}, evidence={"crc64nvme": "stored"}),
         Entry(path="c", size=30, identity={"etag": "x"}, hints={"storageClass": "GLACIER"}),
         Entry(path="d", size=40, identity={"versionId": "v1", "etag": "x"}),
+        Entry(path="e", size=50, digests={"sha512": "0" * 128}, evidence={"sha512": "stored"}),
     ]
     found = explain("bucket", "p/", entries)
     assert [(one.best, one.grade, one.bytes) for one in found.advice] == [
@@ -356,7 +377,10 @@ def test_advice_names_the_best_evidence_and_what_better_costs() -> None:
         ("crc64nvme", "stored", 20),
         ("etag", "none", 0),
         ("versionId", "none", 40),
+        ("sha512", "stored", 50),
     ]
-    assert (found.requests, found.bytes) == (2, 60)
+    # A checksum of the whole object has no parts to compare by.
+    assert found.advice[4].how == "read it once for a sha256, or the other side for a sha512"
+    assert (found.requests, found.bytes) == (3, 110)
     assert found.command is not None
     assert explain("bucket", "p/", entries[:1]).command is None
