@@ -55,10 +55,17 @@ def show(context: Context, reference: str, form: str) -> int:
         ("signature", f"{state}" + (f" ({', '.join(signers)})" if signers else "")),
         ("taken by", record.tool),
     ]
-    rows += [(f"  {key}", str(value)) for key, value in sorted(record.facts.items())]
+    rows += [(f"  {key}", _fact(value)) for key, value in sorted(record.facts.items())]
     rows += [("carries", line) for line in carried]
     emit(table(rows))
     for problem in record.problems:
         where = f"{printable(problem.path)}: " if problem.path is not None else ""
         emit(f"{problem.severity}: {where}{printable(problem.what)}\n")
     return 0
+
+
+def _fact(value: object) -> str:
+    """What the source said of itself, as people write it."""
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "yes", False: "no"}[value]
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -57,6 +57,9 @@ def test_wrong_rows_of_a_report_are_refused_object_by_object_and_said(
     assert "version v0" in refused["c.dat"]
     assert "makes no sense" in refused["d.dat"]
     assert mirror.sent == 0
+    shown = desk("show", MIRROR).out
+    assert "  checksumReports  job " in shown
+    assert "['" not in shown
     # What the report does not say is read, and nothing else.
     taken = desk.json("snapshot", "s3", MIRROR, "--checksums", where)
     assert taken["evidence"] == {
