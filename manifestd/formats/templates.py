@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from manifestd.formats import jsontext
 from manifestd.formats.bounds import RefusedError
 
 DEFAULT: Final = "default"
 _FOLDER: Final = "additional_chat_templates/"
+
+
+class Moved(NamedTuple):
+    """A template whose text is on both sides, in other files.
+
+    Attributes:
+        name: What it is called; :data:`DEFAULT` where it is the only one.
+        left: Paths of the left side's files that hold it, in order.
+        right: The same for the right side.
+    """
+
+    name: str
+    left: tuple[str, ...]
+    right: tuple[str, ...]
+
+    def told(self) -> str:
+        """One sentence for people."""
+        was, is_now = ", ".join(self.left), ", ".join(self.right)
+        return f"chat template {self.name!r} is unchanged: {was} left, {is_now} right"
 
 
 def holds_templates(path: str) -> bool:
@@ -42,21 +61,19 @@ def chat_templates(path: str, body: bytes) -> dict[str, str]:
     return {}
 
 
-def moved_templates(left: Mapping[str, bytes], right: Mapping[str, bytes]) -> list[str]:
-    """One sentence for each template whose text is unchanged but stands in other files.
+def moved_templates(left: Mapping[str, bytes], right: Mapping[str, bytes]) -> list[Moved]:
+    """The templates whose text is unchanged but stands in other files, in order of their names.
 
     Args:
         left: Path -> body of the left side's files that hold templates.
         right: The same for the right side.
     """
     old, new = _places(left), _places(right)
-    notes = []
-    for key, places in sorted(old.items()):
-        now = new.get(key, set())
-        if now and places != now:
-            was, is_now = ", ".join(sorted(places)), ", ".join(sorted(now))
-            notes.append(f"chat template {key[0]!r} is unchanged: {was} left, {is_now} right")
-    return notes
+    return [
+        Moved(key[0], tuple(sorted(places)), tuple(sorted(now)))
+        for key, places in sorted(old.items())
+        if (now := new.get(key, set())) and places != now
+    ]
 
 
 def _places(files: Mapping[str, bytes]) -> dict[tuple[str, str], set[str]]:

@@ -21,7 +21,7 @@ from manifestd.workflows.doubts import doubts_of, notes_of
 from manifestd.workflows.explain import Explainer
 from manifestd.workflows.listing import Listing, MappedListing, check_used
 from manifestd.workflows.pairs import differing, joined
-from manifestd.workflows.templates import template_notes
+from manifestd.workflows.templates import with_moved_templates
 from manifestd.workflows.weights import weigh
 
 if TYPE_CHECKING:
@@ -131,7 +131,8 @@ class _Comparison:
         files = weighed.files
         result, findings = conclude(files, sides, self.demands, known)
         notes = [*notes_of(self.left, self.right), *(self.mapping or ())]
-        notes += template_notes(self.listings, files, self.explainer.body)
+        files, moved = with_moved_templates(self.listings, files, self.explainer.body)
+        notes += moved
         if digests[0] == digests[1]:
             notes.insert(0, "both references name the same snapshot")
         return Diff(

@@ -141,7 +141,12 @@ def test_a_template_that_moved_to_its_own_file_is_recognised(desk: Desk) -> None
     outside = {"tokenizer_config.json": dumped({"a": 1}), "chat_template.jinja": template.encode()}
     both(desk, inside, outside)
     note = "chat template 'default' is unchanged: tokenizer_config.json left, "
-    assert note + "chat_template.jinja right" in compared(desk, code=1)["notes"]
+    document = compared(desk, code=1)
+    assert note + "chat_template.jinja right" in document["notes"]
+    why = "the template itself is unchanged; loaders find it in another file"
+    assert file_of(document, "chat_template.jinja")["summary"] == why
+    assert [one["reason"] for one in file_of(document, "tokenizer_config.json")["changes"]] == [why]
+    assert "prompts are rendered otherwise" not in shown(desk)
     both(desk, inside, {**outside, "chat_template.jinja": template.encode() + b"\n"})
     assert compared(desk, code=1)["notes"] == []
 

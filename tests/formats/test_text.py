@@ -98,7 +98,7 @@ def test_hunks_turn_left_into_right_and_are_as_few_as_difflib_finds(
 def test_a_template_that_moved_to_its_own_file_is_recognised() -> None:
     left = {"tokenizer_config.json": b'{"chat_template": "hello\\n"}'}
     right = {"tokenizer_config.json": b"{}", "chat_template.jinja": b"hello\n"}
-    assert moved_templates(left, right) == [
+    assert [one.told() for one in moved_templates(left, right)] == [
         "chat template 'default' is unchanged: tokenizer_config.json left, chat_template.jinja right"
     ]
     assert moved_templates(left, {"chat_template.jinja": b"hello"}) == []
