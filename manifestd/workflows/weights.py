@@ -104,13 +104,19 @@ def weigh(
     weights = compare_weights(left.tensors(right), right.tensors(left))
     findings = _findings(left, right)
     found = regrouped(left.recut(right), right.recut(left))
+    misled = ""
+    if any(one["impact"] != "metadata" and one["side"] != "both" for one in findings):
+        misled = "; but a shard index does not agree with its shards"
     if found is None:
+        if misled and weights.equal:
+            told = f"the same tensors on both sides{misled}"
+            weights = msgspec.structs.replace(weights, summary=told)
         return Weighed(weights=weights, files=files, findings=findings)
     if any(finding.get("impact") != "metadata" for finding in findings):
         # Which shards a loader opens is in doubt, so nothing about them is harmless.
         found = msgspec.structs.replace(found, harmless=frozenset(), folders=frozenset())
     weights = msgspec.structs.replace(
-        weights, summary=found.summary, tensors=found.tensors, changes=found.changes
+        weights, summary=found.summary + misled, tensors=found.tensors, changes=found.changes
     )
     return Weighed(
         weights=weights, files=[retold(file, found) for file in files], findings=findings

@@ -94,6 +94,19 @@ def test_one_changed_tensor_in_one_of_three_shards_is_named(store: Store) -> Non
     assert diff.weights.equal is False
 
 
+def test_an_index_that_misleads_is_said_beside_the_tensors_that_are_the_same(store: Store) -> None:
+    shards = sharded(2)
+    short = json.loads(shards["model.safetensors.index.json"])
+    del short["weight_map"]["layer.1"]
+    broken = {**shards, "model.safetensors.index.json": json.dumps(short).encode()}
+    diff = compare(store, keep(store, shards), keep(store, broken))
+    assert diff.weights.equal is True
+    misled = "; but a shard index does not agree with its shards"
+    assert diff.weights.summary == "the same tensors on both sides" + misled
+    diff = compare(store, keep(store, one_file()), keep(store, broken))
+    assert (diff.weights.summary or "").endswith("2 on the right)" + misled)
+
+
 def test_another_header_order_is_equivalent_and_leaves_the_weights_equal(store: Store) -> None:
     turned = {"model.safetensors": safetensors(dict(reversed(TENSORS.items())))}
     diff = compare(store, keep(store, one_file()), keep(store, turned))
