@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.pass_obj
 def lint(context: Context, min_size: int, history: bool, form: str) -> int:
-    """Look for anomalies: copies under two names, orphan shards, models not mirrored, twins."""
+    """Look for anomalies: copies under two names, orphan shards, models not mirrored, names that clash."""
     from manifestd.workflows.lint import lint_store
 
     config = context.config

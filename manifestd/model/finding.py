@@ -17,7 +17,9 @@ Rule = Literal[
 
 Severity = Literal["error", "warning"]
 
-LintRule = Literal["one-digest-two-models", "shards", "not-mirrored", "twins", "incomplete"]
+LintRule = Literal[
+    "one-digest-two-models", "shards", "not-mirrored", "twins", "clash", "incomplete"
+]
 
 SCHEMA_POLICY: Final = "manifestd.policy/v1"
 SCHEMA_POLICY_REPORT: Final = "manifestd.policy-report/v1"

@@ -57,7 +57,7 @@ def lint_store(
         findings += _one(store, row, record, copies, names.of(row))
     findings += copies.findings()
     findings += _not_mirrored({row.source.rstrip("/") for row in rows}, names)
-    order = ("one-digest-two-models", "shards", "not-mirrored", "twins", "incomplete")
+    order = ("one-digest-two-models", "shards", "not-mirrored", "twins", "clash", "incomplete")
     findings.sort(key=lambda finding: order.index(finding.rule))
     return LintReport(snapshots=len(rows), findings=findings)
 
@@ -145,10 +145,12 @@ def _one(
             **place,
         )
     twins = _Twins()
+    clashes = _Clashes()
     weights: list[File] = []
     for file in store.trees.files(record):
         copies.add(file, model, row.source)
         twins.add(file.path)
+        clashes.add(file.path)
         if file.seen.role == "weights" or ".index." in file.path:
             weights.append(file)
     yield from _capped(
@@ -168,6 +170,42 @@ def _one(
             )
             for group in twins.groups(paths)
         )
+    yield from _capped(
+        LintFinding(
+            rule="clash",
+            what=f"is a file, and a folder with {below} in it: no directory can hold both",
+            hint="rename the file, or the folder; a download loses one of them or fails",
+            path=path,
+            facts={"below": below},
+            **place,
+        )
+        for path, below in clashes.found
+    )
+
+
+class _Clashes:
+    """Files that are folders, too: object stores and archives can hold both.
+
+    Paths must come in their order. What begins with the name of a file follows it at once,
+    so the files that may still turn out to be folders are a chain, as long as a path at most.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, str]] = []
+        self._chain: list[str] = []
+
+    def add(self, path: str) -> None:
+        """Note a path."""
+        chain = self._chain
+        while chain and not path.startswith(chain[-1]):
+            chain.pop()
+        for index, file in enumerate(chain):
+            if path[len(file)] == "/":
+                self.found.append((file, path))
+                # Once is enough; what comes below is not told again.
+                del chain[index]
+                break
+        chain.append(path)
 
 
 class _Twins:

@@ -141,6 +141,16 @@ def test_many_twins_of_one_snapshot_are_cut_and_counted(store: Store) -> None:
     assert findings[-1].facts == {"more": 5}
 
 
+def test_a_file_that_is_a_folder_too_is_found_once(store: Store) -> None:
+    keep(store, dict.fromkeys(("a", "a-b", "a.b", "a/b", "a/c/d", "a/c/d/e", "ab/a"), b"x"))
+    findings = found(store)
+    assert [(one.rule, one.path, one.facts) for one in findings] == [
+        ("clash", "a", {"below": "a/b"}),
+        ("clash", "a/c/d", {"below": "a/c/d/e"}),
+    ]
+    assert "no directory can hold both" in findings[0].what
+
+
 def test_an_incomplete_snapshot_says_why(store: Store) -> None:
     gone = Problem(path="b", code="access-denied", what="'b' is gated", hint="set HF_TOKEN")
     keep(store, {"a": b"a", "b": listed_file("b", b"b", {"md5": "declared"})}, problems=[gone])
