@@ -115,12 +115,14 @@ def _findings(tree: Any) -> list[dict[str, Any]]:
         value = tree.get(key)
         if value:
             names = ", ".join(str(name)[:80] for name in _strings(value)[:5])
+            what = f"{key} names code that trust_remote_code would run"
+            if key == "trust_remote_code":
+                what = f"{key} is set: loaders that heed it run code of the repository"
             found.append(
                 {
                     "rule": "custom-code",
                     "at": f"/{key}",
-                    "what": f"{key} names code that trust_remote_code would run"
-                    + (f": {names}" if names else ""),
+                    "what": what + (f": {names}" if names else ""),
                     "impact": "security",
                 }
             )

@@ -126,5 +126,6 @@ def _check_tiling(tensors: list[dict[str, Any]], start: int, size: int) -> None:
             raise RefusedError(f"{word} tensor {tensor['name'][:80]!r}")
         position = tensor["end"]
     if position != size:
-        word = "bytes after the last tensor" if position < size else "bytes short"
-        raise RefusedError(f"{abs(size - position)} {word}")
+        word = "after the last tensor" if position < size else "short"
+        count = abs(size - position)
+        raise RefusedError(f"{count} byte{'s' * (count > 1)} {word}")

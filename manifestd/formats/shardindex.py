@@ -189,8 +189,9 @@ def _numbering(path: str, shards: list[str]) -> list[dict[str, Any]]:
     for (_, total, _), numbers in sorted(groups.items()):
         count = int(total)
         if sorted(numbers) != list(range(1, count + 1)) if count <= 100_000 else True:
+            files = "1 file" if len(numbers) == 1 else f"{len(numbers)} files"
             what = (
-                f"shards are numbered {min(numbers)} to {max(numbers)} ({len(numbers)} files) "
+                f"shards are numbered {min(numbers)} to {max(numbers)} ({files}) "
                 f"of {count}; expected 1 to {count}"
             )
             found.append(_finding("shard-numbering", path, what, impact="metadata"))

@@ -115,7 +115,7 @@ def refusals(
     """An explanation when at least one side cannot be explained; None when both can."""
     if left is None or right is None:
         side = "left" if left is None else "right"
-        return Explanation(summary=f"nothing is known of the {side} side but its bytes")
+        return Explanation(summary=f"of the {side} side only digests are known, no tensors")
     whys = []
     for side, facts in (("left", left), ("right", right)):
         if "refused" in facts:

@@ -52,7 +52,7 @@ def _what(begin: int, end: int, left_size: int, right_size: int) -> str:
         return f"{end - begin} bytes are only on the right"
     if begin >= right_size:
         return f"{end - begin} bytes are only on the left"
-    return f"these {end - begin} bytes differ"
+    return f"the difference lies within these {end - begin} bytes"
 
 
 def _runs(left: Sequence[str], right: Sequence[str]) -> Iterator[tuple[int, int]]:

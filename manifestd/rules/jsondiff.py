@@ -91,6 +91,8 @@ def _values(left: Any, right: Any, at: str) -> list[Change]:
 
 def _kinds(left: Any, right: Any) -> str | None:
     """What happened to the type, when that is what happened."""
+    if type(left) is type(right) and str in {type(show(left)), type(show(right))} and _counts(left):
+        return "numbers, told as text so that no digit is lost"
     if type(left) is int and is_real(right):
         return "number type changed: integer to real"
     if is_real(left) and type(right) is int:
@@ -100,6 +102,10 @@ def _kinds(left: Any, right: Any) -> str | None:
     if left is None or right is None or type(left) is type(right):
         return None
     return f"type changed: {_kind(left)} to {_kind(right)}"
+
+
+def _counts(value: Any) -> bool:
+    return type(value) is int or is_real(value)
 
 
 def _kind(value: Any) -> str:

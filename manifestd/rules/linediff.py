@@ -154,8 +154,9 @@ def _shown(lines: list[str]) -> str:
 
 def _too_many(old: list[str], new: list[str], prefix: str, first_line: int) -> Change:
     first = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), 0)
-    before, after = Counter(old), Counter(new)
-    gone, came = (before - after).total(), (after - before).total()
+    after = Counter(new)
+    kept = sum(min(count, after.get(line, 0)) for line, count in Counter(old).items())
+    gone, came = len(old) - kept, len(new) - kept
     if not gone and not came:
         what = f"the same {len(old)} lines in another order"
     else:

@@ -124,10 +124,12 @@ def summary(diff: TensorDiff, *, what: str = "tensors", named: bool = False) -> 
         names = ", ".join(diff.changed[:2]) + (", …" if len(diff.changed) > 2 else "")
         told = f"{len(diff.changed)} of {total} {what} changed"
         parts.append(f"{told} ({names})" if named else told)
-    if diff.left_only:
-        parts.append(f"{len(diff.left_only)} only left")
-    if diff.right_only:
-        parts.append(f"{len(diff.right_only)} only right")
+    word = "" if diff.changed else f" {what}"
+    for alone, where in ((diff.left_only, "left"), (diff.right_only, "right")):
+        if alone:
+            one = word.removesuffix("s") if len(alone) == 1 else word
+            parts.append(f"{len(alone)}{one} only {where}")
+            word = ""
     if diff.unknown:
         parts.append(
             f"{diff.unknown} of {total} {what} have equal names, dtypes and shapes; "

@@ -306,7 +306,7 @@ class _Comparison:
         if not names:
             return change
         text = ", ".join(names[:MAX_TENSORS]) + (" and more" if names[MAX_TENSORS:] else "")
-        return msgspec.structs.replace(change, what=f"{change.what}: in them {text}")
+        return msgspec.structs.replace(change, what=f"{change.what}, in {text}")
 
     def _problem(self, problem: Problem) -> None:
         if problem.path is not None and problem.severity == "error":

@@ -84,7 +84,10 @@ def test_damage_is_located_to_a_piece_and_a_tensor(desk: Desk, faulty_s3: FaultS
     [changed] = found["files"]
     assert changed["basis"] == {"algorithm": "blake3", "left": "measured", "right": "measured"}
     assert changed["changes"] == [
-        {"at": "bytes 67108864-134217727", "what": "these 67108864 bytes differ: in them h.2"}
+        {
+            "at": "bytes 67108864-134217727",
+            "what": "the difference lies within these 67108864 bytes, in h.2",
+        }
     ]
 
 

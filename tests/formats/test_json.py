@@ -133,6 +133,25 @@ def test_numbers_are_shown_without_rounding() -> None:
     assert shown == {"/a": "9007199254740993", "/b": 0.5, "/c": "1e400"}
 
 
+@pytest.mark.parametrize(
+    ("left", "right"), [("9007199254740993", "9007199254740992"), ("1e400", "1e401")]
+)
+def test_numbers_that_are_shown_as_text_are_said_to_be_numbers(left: str, right: str) -> None:
+    found = told("config.json", f'{{"a": {left}}}', f'{{"a": {right}}}')
+    assert (found.changes[0].left, found.changes[0].right) == (left, right)
+    assert found.changes[0].what == "numbers, told as text so that no digit is lost"
+    assert told("config.json", '{"a": "1"}', '{"a": "2"}').changes[0].what is None
+    assert told("config.json", '{"a": 1.5}', '{"a": 2.5}').changes[0].what is None
+
+
+def test_a_setting_that_lets_loaders_run_code_is_told_as_such() -> None:
+    facts = facts_of("config.json", b'{"trust_remote_code": true, "auto_map": {"A": "m.B"}}') or {}
+    assert [finding["what"] for finding in facts["findings"]] == [
+        "auto_map names code that trust_remote_code would run: m.B",
+        "trust_remote_code is set: loaders that heed it run code of the repository",
+    ]
+
+
 def test_pointers_escape_slash_and_tilde() -> None:
     found = told("config.json", '{"a/b": {"c~d": 1}}', '{"a/b": {"c~d": 2}}')
     assert found.changes[0].at == "/a~1b/c~0d"

@@ -105,6 +105,19 @@ def test_dtype_shape_added_and_removed_tensors_are_named() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("left", "right", "summary"),
+    [
+        ({"a": A}, {"a": A, "b": B}, "1 tensor only right"),
+        ({"a": A, "b": B, "c": B}, {"a": A}, "2 tensors only left"),
+        ({"a": A, "b": B}, {"a": A, "x": B}, "1 tensor only left, 1 only right"),
+        ({"a": A, "b": B}, {"a": B, "x": B}, "1 of 2 tensors changed, 1 only left, 1 only right"),
+    ],
+)
+def test_a_summary_says_that_it_counts_tensors(left: Any, right: Any, summary: str) -> None:
+    assert told("m.safetensors", safetensors(left), safetensors(right)).summary == summary
+
+
 def test_bf16_is_not_f16_with_the_same_bytes() -> None:
     left, right = {"a": ("F16", [3], B[2])}, {"a": ("BF16", [3], B[2])}
     assert not told("m.safetensors", safetensors(left), safetensors(right)).equivalent
@@ -122,7 +135,7 @@ def test_headers_only_say_that_values_were_not_compared() -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (safetensors({"a": A}, tail=b"x"), "after the last tensor"),
+        (safetensors({"a": A}, tail=b"x"), "1 byte after the last tensor"),
         (safetensors({"a": A})[:-1], "short"),
         (
             safetensors(
