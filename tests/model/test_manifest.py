@@ -7,6 +7,7 @@ import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 import rfc8785
 from hypothesis import given
@@ -78,6 +79,12 @@ def test_one_changed_byte_is_refused_or_is_another_tree(
 def test_pieces_join_at_every_size(size: int) -> None:
     items = [Item(f"{number:06}", number, "0" * 64) for number in range(size)]
     assert decode_manifest(b"".join(encode_manifest(items))) == items
+
+
+def test_a_new_name_that_keeps_the_order_of_the_files_is_another_manifest() -> None:
+    files = [Item("a.bin", 1, "1" * 64), Item("b.bin", 2, "2" * 64), Item("c.bin", 3, "3" * 64)]
+    renamed = [files[0], msgspec.structs.replace(files[1], path="b.txt"), files[2]]
+    assert manifest_digest(files) != manifest_digest(renamed)
 
 
 def test_no_files_have_no_manifest() -> None:
