@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from manifestd import canonical
 from manifestd.errors import EmptySourceError, MalformedError, ManifestdError
-from manifestd.model.envelope import Bundle, payload_bytes, pre_authentication_encoding
+from manifestd.model.envelope import Bundle, decode_base64, pre_authentication_encoding
 from manifestd.model.manifest import Item, decode_manifest, encode_manifest, manifest_digest
 from manifestd.model.snapshot import Snapshot
 from manifestd.model.statement import Statement
@@ -94,7 +94,7 @@ def test_a_record_decodes_and_encodes_to_its_bytes(row: dict[str, Any]) -> None:
 @rows("bundles")
 def test_a_bundle_holds_the_statement_about_its_record(row: dict[str, Any]) -> None:
     bundle = canonical.decode(read(row["bundle"]), Bundle)
-    payload = payload_bytes(bundle.dsse_envelope)
+    payload = decode_base64(bundle.dsse_envelope.payload)
     assert payload == read(row["statement"])
     statement = canonical.decode(payload, Statement)
     record = json.loads(read(row["record"]))
@@ -111,7 +111,7 @@ def test_a_bundle_holds_the_statement_about_its_record(row: dict[str, Any]) -> N
 @rows("bundles")
 def test_a_bundle_is_signed_over_its_pre_authentication_encoding(row: dict[str, Any]) -> None:
     envelope = canonical.decode(read(row["bundle"]), Bundle).dsse_envelope
-    message = pre_authentication_encoding(envelope.payload_type, payload_bytes(envelope))
+    message = pre_authentication_encoding(envelope.payload_type, decode_base64(envelope.payload))
     assert message == read(row["preAuthenticationEncoding"])
     signature = base64.b64decode(envelope.signatures[0].sig)
     key = load_pem_public_key(read(row["key"]))

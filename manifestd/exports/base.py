@@ -12,7 +12,6 @@ from typing import ClassVar
 
 import msgspec
 
-from manifestd.errors import UsageError
 from manifestd.model.manifest import Item
 from manifestd.model.snapshot import Snapshot
 
@@ -57,13 +56,3 @@ class Export(ABC):
         Raises:
             UsageError: The format cannot carry this snapshot; the message says what.
         """
-
-
-def refuse_line_ends(path: str, name: str) -> None:
-    """Refuse a path that a line-based format would break at.
-
-    Raises:
-        UsageError: The path holds a line end.
-    """
-    if "\n" in path or "\r" in path:
-        raise UsageError(f"{name} cannot carry the path {path!r}: it holds a line end")

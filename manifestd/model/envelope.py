@@ -58,15 +58,6 @@ def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def payload_bytes(envelope: DsseEnvelope) -> bytes:
-    """Decode the payload; standard and URL-safe base64 are both accepted, as DSSE demands.
-
-    Raises:
-        MalformedError: Not base64.
-    """
-    return decode_base64(envelope.payload)
-
-
 def decode_base64(text: str) -> bytes:
     """Decode standard or URL-safe base64 with padding, strictly.
 

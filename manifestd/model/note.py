@@ -21,8 +21,7 @@ from manifestd.errors import MalformedError, SignatureError, UntrustedError
 
 ED25519: Final = 0x01
 ECDSA: Final = 0x02
-COSIGNATURE: Final = 0x04
-"""Signature types of the signed-note specification; 0x04 is a witness's timestamped one."""
+"""Signature types of the signed-note specification."""
 
 MAX_NOTE: Final = 1_000_000
 MAX_SIGNATURES: Final = 100
@@ -33,7 +32,6 @@ PROOF_HEADER: Final = "c2sp.org/tlog-proof@v1"
 _DASH: Final = "\N{EM DASH} "
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _DECIMAL: Final = re.compile(r"(?:0|[1-9][0-9]{0,18})\Z")
-_KEY_ID: Final = re.compile(r"[0-9a-f]{8}\Z")
 
 
 class NoteSignature(msgspec.Struct, frozen=True):
@@ -118,28 +116,6 @@ class LogProof(msgspec.Struct, frozen=True, kw_only=True):
     path: tuple[bytes, ...]
     checkpoint: bytes
     extra: bytes | None = None
-
-
-def parse_note_key(text: str) -> NoteKey:
-    """Parse ``name+<key id>+<base64>``.
-
-    Raises:
-        MalformedError: Not of that form, or the key id does not belong to the key.
-    """
-    name, key_id, packed = (*text.split("+", 2), "", "")[:3]
-    _check_name(name)
-    data = _base64(packed, "verifier key")
-    if len(data) < 2 or not _KEY_ID.match(key_id):
-        raise MalformedError(f"not a note verifier key: {text[:100]!r}")
-    key = NoteKey(name, data[0], data[1:])
-    if key.kind == ED25519 and len(key.key) != 32:
-        raise MalformedError(f"the Ed25519 key of {name!r} is not 32 bytes")
-    if key.key_id.hex() != key_id:
-        raise MalformedError(
-            f"the verifier key of {name!r} has the wrong key id",
-            why=f"it says {key_id}, its key gives {key.key_id.hex()}",
-        )
-    return key
 
 
 def parse_note(data: bytes) -> Note:

@@ -104,16 +104,6 @@ def root_of(leaves: Iterable[bytes]) -> bytes:
     return frontier.root()
 
 
-def nodes_of(leaves: Iterable[bytes]) -> NodeReader:
-    """A reader over leaf hashes held in memory; for small logs and for checking large ones."""
-    frontier = Frontier()
-    known: dict[tuple[int, int], bytes] = {}
-    for leaf in leaves:
-        frontier, completed = grow(frontier, leaf)
-        known.update(((item.level, item.index), item.hash) for item in completed)
-    return lambda level, index: known[level, index]
-
-
 def inclusion_proof(index: int, size: int, node: NodeReader) -> list[bytes]:
     """Path from leaf ``index`` to the root of the first ``size`` leaves, sibling first.
 

@@ -152,19 +152,6 @@ def list_tags(store: Store, trust: Trust, name: str | None = None) -> TagList:
     return TagList(tags=[state_of(move, trust) for move in store.tags.current(name=name)])
 
 
-def tag_state(store: Store, trust: Trust, tag: str) -> TagState:
-    """What one tag names now, and whether the move that says so is signed by who may.
-
-    Raises:
-        NotStoredError: There is no such tag.
-        UsageError: Not a tag.
-    """
-    move = store.tags.last_move(check_tag(tag))
-    if move is None or move.claim.to is None:
-        raise _no_tag(store, tag)
-    return state_of(move, trust)
-
-
 def tag_history(store: Store, trust: Trust, tag: str) -> TagHistory:
     """Every move of a tag, oldest first, deletions included.
 

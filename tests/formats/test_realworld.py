@@ -52,7 +52,9 @@ def test_the_odd_numbering_of_real_shards_is_found(folder: Path) -> None:
 
 
 def test_old_torch_files_import_only_the_usual_names(folder: Path) -> None:
-    for path in (folder / "lpips").rglob("*.pth"):
+    paths = list((folder / "lpips").rglob("*.pth"))
+    assert paths
+    for path in paths:
         facts = facts_of(path.name, path.read_bytes())
         assert facts is not None
         assert "before 1.6" in facts["refused"]

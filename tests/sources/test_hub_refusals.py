@@ -16,6 +16,7 @@ from manifestd.errors import (
     RateLimitedError,
     SourceNotFoundError,
     UnreachableError,
+    UnreadableError,
 )
 from manifestd.loopback.hub import LoopbackHub
 from manifestd.model.entry import Entry
@@ -247,7 +248,7 @@ def test_no_redirect_and_no_next_page_takes_the_token_elsewhere(
         source = source_over(hub)
         resolved = source.resolve()
         hub.faults.add("resolve", f"redirect:{thief.endpoint}/org/name/resolve/main/config.json")
-        with pytest.raises(ManifestdError):
+        with pytest.raises(UnreadableError, match="of which commit"):
             content(source, resolved, Entry(path="config.json", size=19))
         assert thief.requests, "the redirects were followed"
         assert all(TOKEN not in repr(exchange.headers) for exchange in thief.requests)

@@ -9,6 +9,7 @@ import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import IncompleteReadError
 
 from manifestd.sources.base import SourceSettings
 from manifestd.sources.s3_client import Answer, Connection, quick_timestamp
@@ -139,7 +140,7 @@ def test_a_connection_that_breaks_before_the_answer_is_no_error(
     server.put("x", b"data")
     fetch(connection, "x")
     server.faults["x"].append(Cut(0))
-    with pytest.raises(Exception, match="read"):
+    with pytest.raises(IncompleteReadError, match="read"):
         fetch(connection, "x")
     assert fetch(connection, "x").status == 200
 

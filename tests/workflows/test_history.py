@@ -12,7 +12,7 @@ import pytest
 
 from manifestd import canonical
 from manifestd.cli.main import run
-from manifestd.errors import ManifestdError, TamperedError, UntrustedError, UsageError
+from manifestd.errors import NotStoredError, TamperedError, UntrustedError, UsageError
 from manifestd.model.history import NamedThen
 from manifestd.model.run import Run, RunCounts, RunModel, RunSide
 from manifestd.model.tombstone import read_deletion_statement
@@ -301,7 +301,7 @@ def test_a_removal_leaves_a_signed_tombstone_and_a_log_that_verifies(firm: Firm)
         check_document("store-prune", json.dumps(_plain(found)))
         for digest in left[:4]:
             assert not store.blobs.has(digest)
-            with pytest.raises(ManifestdError):
+            with pytest.raises(NotStoredError):
                 store.snapshots.resolve(digest)
         assert verify_log(store, firm.trust, checkpoint=note).problems == []
         assert [item.kind for item in list_log(store, limit=1).entries] == ["deletion"]

@@ -215,7 +215,7 @@ def test_a_checkpoint_counts_only_with_a_trusted_signature(firm: Firm) -> None:
         with pytest.raises(SignatureError):
             verify_log(store, firm.trust, checkpoint=kept.replace(b"\n8\n", b"\n7\n"))
         for text in (b"", b"x", kept[:-1], b"old x\n\n" + kept, kept.replace(b"\n\n", b"\n")):
-            with pytest.raises(ManifestdError):
+            with pytest.raises(MalformedError):
                 verify_log(store, firm.trust, checkpoint=text)
 
 
