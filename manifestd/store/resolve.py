@@ -19,7 +19,7 @@ from manifestd.model.reference import (
     parse_reference,
 )
 from manifestd.model.tag import split_tag
-from manifestd.store.rows import Row, microseconds
+from manifestd.store.rows import Row, microseconds, was_called
 
 if TYPE_CHECKING:
     from manifestd.store.snapshots import Snapshots
@@ -167,6 +167,15 @@ def _ambiguous(text: str, rows: list[Row]) -> AmbiguousError:
     )
 
 
+def _name_now(snapshots: Snapshots, reference: HubReference) -> str | None:
+    """The place of a Hub repository that was snapshotted by its old name."""
+    for place in snapshots.names():
+        found = snapshots.latest(place) if place.startswith("hf://") else None
+        if found is not None and was_called(found[1], reference):
+            return place
+    return None
+
+
 def _nothing(snapshots: Snapshots, text: str, body: str) -> NotStoredError:
     reference = _reference(body)
     wanted = reference.place() if reference is not None else body
@@ -175,6 +184,8 @@ def _nothing(snapshots: Snapshots, text: str, body: str) -> NotStoredError:
         hint = (
             f"there are snapshots of {wanted}, none of that time or revision: see `manifestd list`"
         )
+    elif isinstance(reference, HubReference) and (now := _name_now(snapshots, reference)):
+        hint = f"it has another name by now: write {now}"
     elif near := difflib.get_close_matches(wanted, known, n=1):
         hint = f"the store has {near[0]}"
     elif isinstance(reference, DirectoryReference):

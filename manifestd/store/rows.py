@@ -11,6 +11,7 @@ from manifestd import canonical
 from manifestd.errors import MalformedError, NotCanonicalError
 from manifestd.model.digest import Digest, parse_digest
 from manifestd.model.envelope import decode_base64
+from manifestd.model.reference import HubReference
 from manifestd.model.snapshot import Snapshot, moment_of
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -113,6 +114,15 @@ def list_row(digest: bytes, record: Snapshot, *, signed: bool) -> Row:
         bytes=record.bytes,
         signed=signed,
     )
+
+
+def was_called(record: Snapshot, reference: HubReference) -> bool:
+    """Whether a record is of a Hub repository that was asked for by this name, and had another."""
+    prefix = reference.place().removesuffix(reference.repo_id)
+    kind, _, name = record.source.partition(prefix)
+    # hf://datasets/org/name begins as a model's place does.
+    alike = not kind and name.count("/") <= 1
+    return alike and record.facts.get("renamedFrom") == reference.repo_id
 
 
 def payload_of(bundle: bytes) -> bytes:

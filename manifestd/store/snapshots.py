@@ -16,6 +16,7 @@ from manifestd.errors import MalformedError, NotStoredError, TamperedError
 from manifestd.model import media_types
 from manifestd.model.digest import Digest
 from manifestd.model.logentry import MAX_FACT, Fact
+from manifestd.model.reference import HubReference
 from manifestd.model.snapshot import Snapshot
 from manifestd.store.blobs import Blobs, raw_digest
 from manifestd.store.database import Database
@@ -28,6 +29,7 @@ from manifestd.store.rows import (
     index_row,
     list_row,
     subjects_of,
+    was_called,
 )
 from manifestd.store.tags import Tags
 
@@ -194,6 +196,22 @@ class Snapshots:
         if not found:
             return None
         return Digest(found[0].digest), self.load(found[0].digest)
+
+    def renamed(self, reference: HubReference, name: str) -> tuple[Digest, Snapshot] | None:
+        """The newest snapshot filed under ``name`` of a Hub repository that was renamed since.
+
+        Such a snapshot's place is the name that the repository had when it was taken.
+
+        Args:
+            reference: What it was asked for by, with the revision if only that will do.
+            name: What the snapshot is filed under.
+        """
+        conditions = {"name = ?": name, "? IN (requested, revision)": reference.revision}
+        for row in self.select({sql: value for sql, value in conditions.items() if value}):
+            record = self.load(row.digest)
+            if was_called(record, reference):
+                return Digest(row.digest), record
+        return None
 
     def resolve(self, text: str) -> Digest:
         """The snapshot that a user's reference means (contract, section 2).

@@ -149,7 +149,7 @@ class ModelJudge:
         started = time.monotonic()
         try:
             if self._common.offline:
-                digest, record = self._stored(reference)
+                digest, record = self._stored(planned.name, reference)
                 return _side_of(empty, digest, record), digest
             taken = take_snapshot(
                 self._request(planned, reference),
@@ -189,13 +189,16 @@ class ModelJudge:
             retry_budget=self._common.retry_budget,
         )
 
-    def _stored(self, reference: Reference) -> tuple[Digest, Snapshot]:
+    def _stored(self, name: str, reference: Reference) -> tuple[Digest, Snapshot]:
         revision = None
         if isinstance(reference, HubReference):
             revision = reference.revision
         elif isinstance(reference, OciReference):
             revision = reference.digest or reference.tag
         found = self._store.snapshots.latest(reference.place(), revision)
+        if found is None and isinstance(reference, HubReference):
+            # What a run took of a repository that is called otherwise now lies under that name.
+            found = self._store.snapshots.renamed(reference, name)
         if found is None:
             raise NotStoredError(
                 f"there is no snapshot of {reference} in the store",

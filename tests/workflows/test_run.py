@@ -280,3 +280,20 @@ class TestEveryFile:
         assert found.code == 2
         assert "there is no report format 'junitt'" in found.err
         assert not world.hub.requests
+
+
+@pytest.mark.parametrize("configured", ["acme/old", "ACME/Now"])
+def test_a_renamed_repository_is_replayed_by_the_name_it_is_configured_by(
+    world: World, configured: str
+) -> None:
+    publish(world, configured)
+    world.hub.rename(configured, "acme/now")
+    configure(world, configured)
+    [online] = ran(world, code=0)["models"]
+    assert "hf://acme/now" in world.run("list").out
+    [offline] = ran(world, "--offline", code=0)["models"]
+    assert offline["sides"]["hub"]["snapshot"] == online["sides"]["hub"]["snapshot"]
+    # By hand nothing is guessed: somebody else may have the old name by now.
+    found = world.run("diff", f"hf://{configured}", "s3://bucket/")
+    assert found.code == 3
+    assert "hint: it has another name by now: write hf://acme/now" in found.err
