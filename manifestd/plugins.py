@@ -61,7 +61,7 @@ class Family(Generic[T]):
                 point = self.outside().get(name)
                 if point is None:
                     raise UsageError(
-                        f"no {self.name} member is called {name!r}",
+                        f"there is no {self.name.removesuffix('s')} called {name!r}",
                         hint="known are " + ", ".join(self.names()),
                     )
                 return cast("type[T]", point.load())

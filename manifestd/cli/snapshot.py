@@ -18,6 +18,7 @@ from manifestd.errors import UsageError
 from manifestd.model.entry import Problem
 from manifestd.model.reference import (
     Reference,
+    of_page,
     parse_directory,
     parse_hub,
     parse_oci,
@@ -171,9 +172,12 @@ def _parse(kind: str, text: str) -> Reference:
     scheme = text.partition("://")[0] if "://" in text else None
     expected = _SCHEMES[kind]
     if scheme not in {None, expected}:
+        meant = of_page(text)
         raise UsageError(
             f"`snapshot {kind}` takes {expected}:// references, not {text!r}",
-            hint="name the kind that fits: " + ", ".join(_SCHEMES),
+            hint=f"write: manifestd snapshot hf {meant}"
+            if meant
+            else "name the kind that fits: " + ", ".join(_SCHEMES),
         )
     parsed: Reference = _PARSERS[kind](text)
     return parsed
@@ -249,7 +253,7 @@ def _say_problem(problem: Problem) -> None:
     word = {"error": "Problem", "mismatch": "MISMATCH", "note": "Note"}[problem.severity]
     where = f"{printable(problem.path)}: " if problem.path is not None else ""
     say(f"{word}: {where}{printable(problem.what)}")
-    if problem.hint and problem.severity != "note":
+    if problem.hint:
         say(f"  hint: {printable(problem.hint)}")
 
 

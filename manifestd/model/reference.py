@@ -14,6 +14,10 @@ from manifestd.errors import UsageError
 RepoType = Literal["model", "dataset", "space"]
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?\Z")
+_PAGE = re.compile(
+    r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/((?:datasets/|spaces/)?[\w.-]+(?:/[\w.-]+)?)"
+    r"(?:/(?:tree|blob|resolve)/([^/?#\s]+)[^?#\s]*)?/?(?:[?#]\S*)?"
+)
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?\Z")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{1,254}\Z")
 
@@ -190,6 +194,20 @@ def _is_host(text: str) -> bool:
     return found is not None and int(found[2] or 0) <= 65535
 
 
+def of_page(text: str) -> str | None:
+    """The reference that the address of a page of the Hub stands for; None for any other text.
+
+    Example:
+        >>> of_page("https://huggingface.co/openai-community/gpt2/tree/main")
+        'hf://openai-community/gpt2@main'
+    """
+    found = _PAGE.fullmatch(text)
+    if found is None:
+        return None
+    revision = f"@{unquote(found[2])}" if found[2] else ""
+    return f"hf://{found[1]}{revision}"
+
+
 def parse_reference(text: str) -> Reference:
     """Parse any source reference by its scheme; text without a scheme is a path.
 
@@ -205,8 +223,11 @@ def parse_reference(text: str) -> Reference:
     if text.startswith("oci://"):
         return parse_oci(text)
     if "://" in text and not text.startswith("file://"):
+        meant = of_page(text)
         raise UsageError(
             f"unknown kind of reference: {text!r}",
-            hint="known are hf://, s3://, oci://, hf-cache://, file:// and paths",
+            hint=f"write {meant}"
+            if meant
+            else "known are hf://, s3://, oci://, hf-cache://, file:// and paths",
         )
     return parse_directory(text)

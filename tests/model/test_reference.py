@@ -103,6 +103,30 @@ def test_an_unknown_kind_of_reference_says_which_there_are() -> None:
     assert "s3://" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("page", "meant"),
+    [
+        ("https://huggingface.co/org/name", "hf://org/name"),
+        ("https://huggingface.co/gpt2/", "hf://gpt2"),
+        ("http://hf.co/org/name/tree/refs%2Fpr%2F1", "hf://org/name@refs/pr/1"),
+        ("https://huggingface.co/org/name/blob/main/onnx/config.json?x=1#L1", "hf://org/name@main"),
+        ("https://huggingface.co/datasets/org/name", "hf://datasets/org/name"),
+        ("https://www.huggingface.co/spaces/org/name/tree/v1", "hf://spaces/org/name@v1"),
+        ("https://example.com/org/name", None),
+        ("https://huggingface.co/", None),
+        ("https://huggingface.co/a/b c", None),
+    ],
+)
+def test_the_address_of_a_page_of_the_hub_is_told_as_its_reference(
+    page: str, meant: str | None
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_reference(page)
+    expected = "known are hf://" if meant is None else f"write {meant}"
+    assert (caught.value.hint or "").startswith(expected)
+    assert meant is None or str(parse_reference(meant)) == meant
+
+
 def test_a_directory_has_one_place_however_it_is_reached(tmp_path: Path) -> None:
     (tmp_path / "real" / "deep").mkdir(parents=True)
     (tmp_path / "model").mkdir()
