@@ -143,7 +143,9 @@ def main(arguments: list[str] | None = None) -> None:
     gc.set_threshold(50_000, 20, 100)
     # A supervisor's polite end (systemd, Kubernetes) keeps what was done, as Ctrl-C does.
     signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    gc.freeze()  # what a large command made need not be looked through once more to end
+    sys.exit(code)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

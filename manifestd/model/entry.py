@@ -88,7 +88,7 @@ class RegionDigest(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
-class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+class Measurement(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What one pass over a file's bytes gave. All digests in here are ``measured``.
 
     Attributes:

@@ -38,7 +38,7 @@ NODE_MASK: Final = 0x7F
 MAX_PATH: Final = 65_535
 """Bytes of a path. Sources have lower limits of their own; this one bounds a leaf."""
 
-_BATCH: Final = 8192
+_BATCH: Final = 4096
 
 ContentEntry = tuple[str, int, str | None]
 """Path, size in bytes, sha256 in hex or None where it is unknown."""

@@ -86,13 +86,17 @@ class Listing:
             if folder:
                 path = path[:-1]
             if path in left_out or not path.isascii():
-                found = self._left_out_or_foreign(path)
-                if found is not None:
-                    yield found
+                skipped = self._left_out_or_foreign(path)
+                if skipped is not None:
+                    yield skipped
                     continue
             if folder:
                 return path
-            yield self._file(fd, name, path)
+            try:
+                found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                yield self._link(path) if stat.S_ISLNK(found.st_mode) else self._entry(path, found)
+            except OSError as error:
+                yield _problem(path, translated(error, path))
         return None
 
     def _left_out_or_foreign(self, path: str) -> Problem | None:
@@ -114,15 +118,6 @@ class Listing:
                 hint="rename it",
             )
         return None
-
-    def _file(self, fd: int, name: str, path: str) -> Entry | Problem:
-        try:
-            found = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            if stat.S_ISLNK(found.st_mode):
-                return self._link(path)
-            return self._entry(path, found)
-        except OSError as error:
-            return _problem(path, translated(error, path))
 
     def _link(self, path: str) -> Entry | Problem:
         """A symlink counts as the file it names, if that lies in the directory too."""

@@ -13,7 +13,7 @@ from manifestd.model.digest import Digest
 from manifestd.model.entry import Entry, Measurement, Problem
 from manifestd.store import Store
 
-_KEEP_SECONDS: Final = 0.05
+_KEEP_SECONDS: Final = 0.02
 _KEEP_BYTES: Final = 8 * 1024 * 1024
 """Results wait in memory for so long, or until they hold so much."""
 _JOURNAL_SECONDS: Final = 0.05

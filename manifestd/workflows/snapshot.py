@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from collections.abc import Set as AbstractSet
 from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +19,7 @@ import msgspec
 from manifestd import canonical
 from manifestd.errors import EmptySourceError
 from manifestd.model.digest import Digest
-from manifestd.model.entry import Entry, File, Measurement, Problem
+from manifestd.model.entry import File, Measurement, Problem
 from manifestd.model.snapshot import Snapshot, SnapshotResult
 from manifestd.rules.globs import matches_any
 from manifestd.signing.base import Signer
@@ -28,7 +27,7 @@ from manifestd.sources.base import Resolved, Source
 from manifestd.store import Store
 from manifestd.workflows.assemble import Assembly
 from manifestd.workflows.company import ALONE, Company, Recalled
-from manifestd.workflows.cross_evidence import asked_for
+from manifestd.workflows.cross_evidence import NOTHING, asked_for
 from manifestd.workflows.keeping import Results
 from manifestd.workflows.measuring import SMALL, Task, Worker, run_forked
 from manifestd.workflows.plan import Decision, PathJoin, SnapshotRequest, decide
@@ -67,6 +66,7 @@ _DECISIONS: Final = (
     *(Decision(action=action) for action in ("skip", "keep", "carry", "reuse", "headers", "read")),
     Decision(action="read", rechecks=True),
 )
+_CODES: Final = {decision: code for code, decision in enumerate(_DECISIONS)}
 _READS: Final = frozenset({"headers", "read"})
 _CLAIMS: Final = frozenset({"sha1", "sha512"})
 """As dear as the sha256. An md5 is dearer and, being mostly an ETag's, no claim of its own."""
@@ -189,7 +189,7 @@ class _Run:
             if self.other is not None:
                 wanted = asked_for(entry, other.find(entry.path)).lacking(self.store, known)
             decision = decide(self.request, entry, known, wanted, self.number)
-            self.decided.append(_DECISIONS.index(decision))
+            self.decided.append(_CODES[decision])
             if decision.action in _READS and not self.results.had(entry, decision.action):
                 self.to_read += 1
                 if decision.action == "read":
@@ -270,31 +270,36 @@ class _Run:
             if action not in _READS or entry.size not in sizes or self.results.had(entry, action):
                 continue
             self.results.expect(entry)
-            asked = asked_for(entry, other.find(entry.path) if self.other else None)
+            asked = asked_for(entry, other.find(entry.path)) if self.other else NOTHING
+            algorithms = asked.algorithms
+            if self.request.read == "all":
+                # These are only worth computing where every claim is to be tested.
+                algorithms |= _CLAIMS & entry.digests.keys()
             yield Task(
                 entry=entry,
                 headers_only=action == "headers",
-                algorithms=asked.algorithms | self._claims(entry),
+                algorithms=algorithms,
                 layouts=asked.layouts,
             )
 
-    def _claims(self, entry: Entry) -> AbstractSet[str]:
-        """Claimed digests that are only worth computing where every claim is to be tested."""
-        return _CLAIMS & entry.digests.keys() if self.request.read == "all" else frozenset()
-
     def _collect(self, results: Iterator[Measurement], told: Progress, *, forked: bool) -> None:
+        untold = 0
         try:
             for measured in results:
                 self.bytes_read += measured.bytes_read
-                if forked:
-                    told.bytes(measured.bytes_read)
+                untold += measured.bytes_read
                 told.done(measured)
                 if self.results.add(measured):
+                    if forked:  # threads tell of bytes themselves, as they come
+                        told.bytes(untold)
+                        untold = 0
                     self._assemble(_AHEAD)
                 del measured  # with its body, before the next one comes
         except BaseException:
             self.results.flush()
             raise
+        if forked:
+            told.bytes(untold)
         self.results.end()
 
     def _assemble(self, most: int | None = None) -> None:
