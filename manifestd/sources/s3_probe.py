@@ -111,7 +111,7 @@ class Probe:
                 self._attributes_denied = denied(error) or status_of(error) in {400, 405, 500, 501}
                 self.say(
                     "parts-unknown",
-                    "the parts of {n} composite checksums could not be asked for",
+                    "part checksums of {n} objects could not be asked for",
                     item,
                     hint=f"needs {PERMISSIONS['GetObjectAttributes']}",
                 )

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.desk import Desk
 from tests.e2e.world import put_claimed, put_whole
 from tests.sources.test_s3_reports import inventory, listed_row, report, row
-from tests.support.s3_faults import FaultServer
+from tests.support.s3_faults import FaultServer, error
 from tests.support.schemas import check_document
 
 MIRROR = "s3://bucket/p/"
@@ -90,6 +90,18 @@ def test_a_forged_report_is_found_when_the_bytes_are_read(
     assert (problem["path"], problem["code"]) == ("a.dat", "digest-mismatch")
     files = {file["path"]: file for file in desk.json("files", MIRROR)["files"]}
     assert files["a.dat"]["digests"]["sha256"] == SHA["a.dat"]
+
+
+def test_a_permission_that_is_missing_is_named_beside_the_note(
+    desk: Desk, faulty_s3: FaultServer
+) -> None:
+    data = bytes(300_000)
+    put_whole(faulty_s3, "p/a.bin", data)
+    faulty_s3.replies["HEAD", "p/a.bin"] = lambda seen: error(403, "AccessDenied")
+    said = desk("snapshot", "s3", MIRROR, "--read", "none", code=3).err.splitlines()
+    note = next(number for number, line in enumerate(said) if "HEAD is denied" in line)
+    assert said[note].startswith("Note: ")
+    assert said[note + 1].strip().startswith("hint: needs s3:GetObject")
 
 
 def test_an_inventory_is_listed_and_what_changed_since_is_found_when_read(
