@@ -14,9 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from manifestd.config import Config
-from manifestd.config.shape import Select
+from manifestd.config.shape import HubSelect, Select
 from manifestd.display import printable, size_text
-from manifestd.errors import ManifestdError
+from manifestd.errors import ConfigError, ManifestdError
 from manifestd.model.digest import short
 from manifestd.model.discovery import Discovery, FoundModel, Gap
 from manifestd.model.reference import S3Reference
@@ -43,7 +43,7 @@ def select_models(
         environ: Where ``HF_ENDPOINT`` is looked up.
 
     Raises:
-        UsageError: An entry has no condition at all.
+        ConfigError: An entry has no condition at all.
         ManifestdError: The Hub does not answer, or refuses.
     """
     from manifestd.sources.hub_discovery import HubDiscovery, HubQuery
@@ -51,6 +51,13 @@ def select_models(
     found: dict[str, None] = {}
     if not select:
         return []
+    for number, entry in enumerate(select):
+        if entry == Select(hf=HubSelect()):
+            raise ConfigError(
+                f"select[{number}].hf has no condition: it would find the whole Hub",
+                hint="say which models: author, search, tags, collection, or a limit",
+                facts={"key": f"select[{number}].hf"},
+            )
     with closing(HubDiscovery(settings or SourceSettings(), environ=environ)) as hub:
         for entry in select:
             hf = entry.hf

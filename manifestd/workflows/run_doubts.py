@@ -22,7 +22,7 @@ from manifestd.workflows.run_plan import PlannedModel
 def mapping_doubts(
     config: Config, models: Sequence[PlannedModel], store: Store | None
 ) -> list[str]:
-    """Notes on sides that are probably mistyped and on path rules that have probably gone stale.
+    """Notes on names that are probably mistyped and on path rules that have probably gone stale.
 
     Args:
         config: Where the models stand.
@@ -32,7 +32,7 @@ def mapping_doubts(
     Raises:
         TamperedError: A snapshot is not what its record says.
     """
-    notes = [*_sides(config, {model.name for model in models})]
+    notes = [*_sides(config, {model.name for model in models}), *_waivers(config, models)]
     if store is not None:
         for model in models:
             notes += _rules(model, store)
@@ -50,6 +50,19 @@ def _sides(config: Config, names: set[str]) -> Iterator[str]:
                     f"model[{number}].sides.{side} is one more side of {model.name}, "
                     f"beside {near[0]}, and does not replace it"
                 )
+
+
+def _waivers(config: Config, models: Sequence[PlannedModel]) -> Iterator[str]:
+    """Waivers for a model that is nearly called so; they may be for one that is only stored."""
+    names = {model.name for model in config.model} | {model.name for model in models}
+    for number, waiver in enumerate(config.policy.waiver):
+        if waiver.model not in names and (
+            near := difflib.get_close_matches(waiver.model, names, n=1, cutoff=0.8)
+        ):
+            yield (
+                f"policy.waiver[{number}] is for {waiver.model}, which is no model of the "
+                f"configuration; {near[0]} is"
+            )
 
 
 def _rules(model: PlannedModel, store: Store) -> Iterator[str]:

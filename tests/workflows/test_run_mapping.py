@@ -322,6 +322,18 @@ class TestPlan:
         [note] = world.run("run", "--plan", "--patience", "0", "--format", "json").json["notes"]
         assert note.startswith("model[0].sides.miror is one more side of acme/tiny, beside mirror,")
 
+    def test_a_waiver_for_a_model_that_is_nearly_called_so_is_noted(self, world: World) -> None:
+        publish(world, "acme/tiny")
+        waiver = (
+            '[[policy.waiver]]\nmodel = "{}"\nrule = "forbidden"\nowner = "a"\nreason = "b"\n'
+            "expires = 2099-01-01\n"
+        )
+        waivers = "".join(map(waiver.format, ("acme/tiny", "acme/tinny", "other/one")))
+        configure(world, "acme/tiny", more=waivers)
+        assert world.run("run", "--plan", "--format", "json").json["notes"] == [
+            "policy.waiver[1] is for acme/tinny, which is no model of the configuration; acme/tiny is"
+        ]
+
     def test_a_side_that_cannot_be_listed_does_not_hide_the_others(self, world: World) -> None:
         publish(world, "acme/tiny")
         configure(world, "acme/none", "acme/tiny")

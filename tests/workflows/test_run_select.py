@@ -45,6 +45,14 @@ class TestSelect:
         assert world.run("run").code == 2
         assert (world.hub.requests, world.s3.seen) == ([], [])
 
+    def test_an_entry_without_a_condition_is_refused_before_any_request(self, world: World) -> None:
+        configure(world, more=f"{self.SELECT}[[select]]\nhf = {{ tags = [] }}\n")
+        found = world.run("run")
+        assert found.code == 2
+        assert "Error: select[1].hf has no condition" in found.err
+        assert "author, search, tags, collection" in found.err
+        assert world.hub.requests == []
+
     def test_offline_takes_the_models_of_the_last_run(self, world: World) -> None:
         for name in ("acme/a", "acme/b"):
             publish(world, name)
