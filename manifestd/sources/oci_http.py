@@ -202,7 +202,7 @@ class Registry:
         """One of our errors for one of the HTTP library's."""
         why = redact(str(error))[:300]
         if isinstance(error, SSLError):
-            hint = "if it speaks plain http: --plain-http"
+            hint = "if it speaks plain http, say --plain-http to snapshot, push or pull"
             return UnreachableError(f"{self.host} cannot be trusted (TLS)", why=why, hint=hint)
         if isinstance(error, LocationValueError):
             return UnreachableError(f"{self.host} names an impossible address", why=why)
