@@ -245,7 +245,7 @@ def _show(result: ApprovalResult, form: str) -> int:
         emit_json(result)
         return 0 if counts else 1
     word = {"approved": "approved", "revoked": "revoked the approval of",
-            "unchanged": "had approved already" if counts else "changed nothing for"}  # fmt: skip
+            "unchanged": "had already approved" if counts else "changed nothing for"}  # fmt: skip
     emit(f"{printable(result.by)} {word[result.action]} {result.status.tag}\n"
          f"  approval  {result.approval}\n")  # fmt: skip
     if state is not None and not counts and result.action != "revoked":

@@ -92,8 +92,11 @@ def _status(status: ApprovalStatus) -> Iterator[str]:
         yield printable(f"  {_seats(need)}")
     if status.holds and status.holds_until and status.required:
         yield f"  holds until {status.holds_until[:19]}Z"
+    counted: set[str] = set()
     for item in status.approvals:
-        mark = "counts" if item.counts else f"does not count: {item.why}"
+        again = " (people count once)" if item.person in counted else ""
+        mark = f"counts{again}" if item.counts else f"does not count: {item.why}"
+        counted |= {item.person} if item.counts else set()
         yield printable(f"  {item.at[:10]} {item.person}, {item.approval[:19]}…: {mark}")
 
 

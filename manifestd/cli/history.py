@@ -9,6 +9,7 @@ import click
 
 from manifestd.cli.context import Context
 from manifestd.cli.output import emit, emit_json, table
+from manifestd.display import printable
 
 if TYPE_CHECKING:
     from manifestd.model.history import Ledger, Release
@@ -42,13 +43,14 @@ def history(context: Context, name: str | None, form: str, output: Path | None) 
     elif form == "markdown":
         emit(_markdown(found), output)
     else:
-        emit(_text(found), output)
+        emit(_text(found, name), output)
 
 
-def _text(found: Ledger) -> str:
+def _text(found: Ledger, name: str | None) -> str:
     header = ("DATE", "MODEL", "VERSION", "DIGEST", "BY", "APPROVED BY", "VERDICT")
     lines = [_cells(release) for release in found.releases]
-    return table(lines, header) if lines else "Nothing was released: no tag was ever set.\n"
+    whose = f" of {printable(name)}" if name is not None else ""
+    return table(lines, header) if lines else f"Nothing was released: no tag{whose} was ever set.\n"
 
 
 def _markdown(found: Ledger) -> str:

@@ -53,7 +53,8 @@ class ApprovalState(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         request: Digest of the request that was shown to the approver.
         at: When it was logged.
         expires: Last moment at which it counts.
-        counts: Whether it counts, for these bytes now; for whom it fills a seat is another matter.
+        counts: Whether it counts, for these bytes now; that of an author whom every rule leaves
+            out does not. Several of one person count once.
         why: Why it does not count.
         reason: What the approver said.
     """

@@ -104,14 +104,21 @@ class KmsSigner(Signer):
 def _client() -> Any:
     from boto3.session import Session
     from botocore.config import Config
+    from botocore.exceptions import NoRegionError
 
+    session = Session()
+    if not session.region_name:  # botocore takes an empty variable for a region, and fails later
+        raise NoRegionError
     timeouts = Config(connect_timeout=10, read_timeout=30, retries={"mode": "standard"})
-    return Session().client("kms", config=timeouts)
+    return session.client("kms", config=timeouts)
 
 
 def _usable(key: str, answer: dict[str, Any]) -> PublicKey:
     if answer.get("KeyUsage") != "SIGN_VERIFY":
-        raise UsageError(f"the KMS key {key} is not for signing ({answer.get('KeyUsage')})")
+        raise UsageError(
+            f"the KMS key {key} is not for signing",
+            hint="make one with the usage SIGN_VERIFY and the key spec ECC_NIST_P256",
+        )
     try:
         public = public_key_of_der(answer["PublicKey"])
     except MalformedError as error:
@@ -145,12 +152,18 @@ def _translated(key: str) -> Iterator[None]:
             "there are no AWS credentials for KMS",
             hint="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         ) from error
-    except (NoRegionError, ProfileNotFound) as error:
+    except NoRegionError as error:
         raise UsageError(
-            redact(str(error)), hint="set AWS_DEFAULT_REGION or AWS_PROFILE"
+            "no AWS region is set for KMS", hint="set AWS_DEFAULT_REGION or AWS_PROFILE"
         ) from error
+    except ProfileNotFound as error:
+        raise UsageError(redact(str(error)), hint="correct AWS_PROFILE") from error
     except BotoCoreError as error:
-        raise UnreachableError(f"KMS does not answer: {redact(str(error))}") from error
+        raise UnreachableError(
+            f"KMS does not answer for the key {key}",
+            why=redact(str(error)),
+            hint="check the network, AWS_DEFAULT_REGION and AWS_ENDPOINT_URL_KMS",
+        ) from error
 
 
 def _of_answer(key: str, error: Any) -> Exception:

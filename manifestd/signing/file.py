@@ -170,7 +170,10 @@ def _load_encrypted(data: bytes, path: Path, ask: Passphrase | None) -> PrivateK
     try:
         return serialization.load_pem_private_key(data, passphrase)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise UsageError(f"the passphrase does not open the key in {path}") from error
+        raise UsageError(
+            f"the passphrase does not open the key in {path}",
+            hint=f"type it again, or correct {PASSPHRASE_VARIABLE}",
+        ) from error
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -65,18 +65,21 @@ class Trust(msgspec.Struct, frozen=True):
             UntrustedError: None does; ``why`` says for each what is in the way.
         """
         objections: list[str] = []
+        hint = f'only if it should count: give it a [[trust]] entry with "{action}" in `may`'
         for entry in self.entries_of(key):
             objection = _objection(entry, action, at)
             if objection is None:
                 return entry
             objections.append(objection)
+            if action in entry.may:
+                hint = "only if it should count: correct `from` and `until` of its [[trust]] entry"
         person = self.person(key)
         raise UntrustedError(
             f"the key {key.key_id[:12]} of {person} does not count for {action} here"
             if person
             else f"the key {key.key_id[:12]} is not trusted",
             why="; ".join(objections) or "it stands in no [[trust]] entry of the configuration",
-            hint=f'only if it should count: give it a [[trust]] entry with "{action}" in `may`',
+            hint=hint,
             facts={"keyId": key.key_id, "person": person, "action": action},
         )
 
@@ -133,7 +136,14 @@ def _objection(entry: TrustedKey, action: Action, at: datetime) -> str | None:
     if action not in entry.may:
         return f"it may {', '.join(entry.may) or 'nothing'}, not {action}"
     if entry.from_ is not None and at < entry.from_:
-        return f"it counts from {entry.from_:%Y-%m-%d}, this is of {at:%Y-%m-%d}"
+        return "it counts from {}, this is of {}".format(*_told(entry.from_, at))
     if entry.until is not None and at > entry.until:
-        return f"it counted until {entry.until:%Y-%m-%d}, this is of {at:%Y-%m-%d}"
+        return "it counted until {}, this is of {}".format(*_told(entry.until, at))
     return None
+
+
+def _told(*moments: datetime) -> list[str]:
+    """Days, or also the times of day where the days do not tell the moments apart."""
+    utc = [moment.astimezone(UTC) for moment in moments]
+    form = "%Y-%m-%d" if len({moment.date() for moment in utc}) > 1 else "%Y-%m-%dT%H:%M:%SZ"
+    return [moment.strftime(form) for moment in utc]

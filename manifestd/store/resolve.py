@@ -107,6 +107,9 @@ def _by_tag(snapshots: Snapshots, text: str, until: int | None) -> list[Row]:
 
 
 def _by_name(snapshots: Snapshots, text: str, until: dict[str, Any]) -> list[Row]:
+    # NAME:TAG is what somebody signed; whoever names a snapshot so must not stand in for that.
+    if split_tag(text) is not None:
+        return []
     return snapshots.select({"name = ?": text} | until, limit=1)
 
 
@@ -177,6 +180,11 @@ def _name_now(snapshots: Snapshots, reference: HubReference) -> str | None:
 
 
 def _nothing(snapshots: Snapshots, text: str, body: str) -> NotStoredError:
+    if text != body and split_tag(body) is not None and snapshots.tags.target(body) is not None:
+        return NotStoredError(
+            f"{body} named nothing at {text[len(body) + 2 : -1]}",
+            hint=f"`manifestd tag --history {body}` shows what it named when",
+        )
     reference = _reference(body)
     wanted = reference.place() if reference is not None else body
     known = snapshots.names()

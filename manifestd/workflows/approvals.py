@@ -94,6 +94,9 @@ def approval_status(
     authors = _authors(store, desk.trust, snapshot, record)
     rules = [r for r in desk.config.tags if r.approvals and matches(check_tag(tag), r.pattern)]
     demands = [_demand(rule, authors) for rule in rules]
+    left_out = frozenset(
+        name for name in authors if demands and all(name in demand.excluded for demand in demands)
+    )
     problem = None
     if not authors and any(rule.exclude_author for rule in rules):
         problem = "the author does not count, and the snapshot is signed by nobody who is known"
@@ -111,7 +114,7 @@ def approval_status(
         needs=outcome.needs,
         problem=problem,
         authors=sorted(authors),
-        approvals=[_state(item, outcome) for item in found],
+        approvals=[_state(item, outcome, left_out) for item in found],
         holds_until=_until(found, outcome),
     )
 
@@ -128,7 +131,9 @@ def require_quorum(store: Store, desk: Desk, tag: str, snapshot: Digest) -> None
         raise NotApprovedError(
             f"{tag} needs approvals that are missing: {'; '.join(status.missing())}",
             why=f"a [[tags]] rule demands them for the bytes {status.manifest}",
-            hint=f"ask for them: `manifestd approve {tag} {snapshot} --request -o request.json`",
+            hint="take the snapshot again, signed by somebody who is known here"
+            if status.problem
+            else f"ask for them: `manifestd approve {tag} {snapshot} --request -o request.json`",
             facts=msgspec.to_builtins(status),
         )
 
@@ -232,8 +237,10 @@ def _groups(trust: Trust, key_id: str, at: datetime) -> frozenset[str]:
     )
 
 
-def _state(item: Found, outcome: Outcome) -> ApprovalState:
+def _state(item: Found, outcome: Outcome, left_out: frozenset[str]) -> ApprovalState:
     why = outcome.objections.get(item.entry.document)
+    if why is None and item.vote.person in left_out:
+        why = f"{item.vote.person} signed the snapshot, and its author does not count"
     return ApprovalState(
         approval=item.entry.document,
         person=item.vote.person,

@@ -229,7 +229,8 @@ def add_approval(store: Store, desk: Desk, bundle: bytes) -> ApprovalResult:
     if record.manifest != approval.manifest:
         raise TamperedError(
             f"the approval is for the bytes {approval.manifest}, which the snapshot"
-            f" {approval.snapshot} does not hold"
+            f" {approval.snapshot} does not hold",
+            hint=f"ask again with a new request for {approval.tag}: this one was changed",
         )
     document, entry = log_approval(store, bundle, approval, person, desk.now)
     return ApprovalResult(

@@ -7,12 +7,15 @@ from typing import Final
 
 import msgspec
 
-from manifestd.errors import ManifestdError, TamperedError
+from manifestd.errors import ManifestdError, NotVerifiedError, TamperedError
+from manifestd.model.approval import read_approval_statement
 from manifestd.model.history import Ledger, Release
 from manifestd.model.logentry import LogEntry
+from manifestd.model.snapshot import moment_of
 from manifestd.model.tag import Target, split_tag
 from manifestd.signing.trust import Trust
 from manifestd.store import Store
+from manifestd.store.rows import payload_of
 from manifestd.store.tags import Move
 from manifestd.workflows.history import record_if_stored
 from manifestd.workflows.sign import judge_statement
@@ -87,7 +90,7 @@ def _release(
 
 
 def _approvers(store: Store, trust: Trust, move: Move, events: list[LogEntry]) -> list[str]:
-    """Who had approved what the tag was moved to, and had not taken it back by then.
+    """Whose approval of what the tag was moved to was neither taken back nor expired by then.
 
     A name that nothing but the log stands behind says so.
     """
@@ -96,20 +99,28 @@ def _approvers(store: Store, trust: Trust, move: Move, events: list[LogEntry]) -
     before = [entry for entry in events if entry.index < move.entry.index]
     revoked = {entry.fact("revokes") for entry in before if entry.kind == "revocation"}
     names = [
-        _approver(store, trust, entry)
+        _approver(store, trust, entry, move)
         for entry in before
         if entry.kind == "approval"
         and entry.tag == move.claim.tag
         and entry.fact("manifest") == move.claim.to.manifest
         and entry.document not in revoked
     ]
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(filter(None, names)))
 
 
-def _approver(store: Store, trust: Trust, entry: LogEntry) -> str:
-    check = judge_statement(store.blobs.get(entry.document), trust, "approve", entry.moment())
+def _approver(store: Store, trust: Trust, entry: LogEntry, move: Move) -> str | None:
+    """Who gave a logged approval; None: it had expired when the tag was moved."""
+    bundle = store.blobs.get(entry.document)
+    check = judge_statement(bundle, trust, "approve", entry.moment())
     if check.state == "verified":
-        return check.who()
+        try:
+            said = read_approval_statement(payload_of(bundle))
+        except NotVerifiedError:
+            said = None
+        if said is None or (said.tag, said.manifest) != (entry.tag, entry.fact("manifest")):
+            return f"{entry.fact('by')} (INVALID)"
+        return check.who() if move.entry.moment() <= moment_of(said.expires) else None
     return f"{entry.fact('by')} ({check.state.upper()})"
 
 

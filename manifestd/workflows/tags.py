@@ -124,7 +124,7 @@ def delete_tag(store: Store, mover: Mover, tag: str, *, reason: str) -> TagResul
     if before is None:
         raise _no_tag(store, tag)
     if _is_immutable(mover.config, tag):
-        raise _immutable(tag, before)
+        raise _immutable(tag, before, "it stays; what replaces it gets a tag of its own")
     key, person = _authority(mover)
     bundle = _signed(mover, key, person, tag=tag, before=before, target=None, reason=reason)
     entry = store.tags.move(bundle, mover.now)
@@ -275,7 +275,7 @@ def _check_rules(
     store: Store, mover: Mover, tag: str, before: Target | None, digest: Digest
 ) -> None:
     if before is not None and _is_immutable(mover.config, tag):
-        raise _immutable(tag, before)
+        raise _immutable(tag, before, "give the new snapshot a tag of its own")
     if any(rule.approvals for rule in mover.config.tags if matches(tag, rule.pattern)):
         from manifestd.workflows.approvals import Desk, require_quorum
 
@@ -287,11 +287,11 @@ def _is_immutable(config: Config, tag: str) -> bool:
     return any(rule.immutable for rule in config.tags if matches(tag, rule.pattern))
 
 
-def _immutable(tag: str, before: Target) -> UsageError:
+def _immutable(tag: str, before: Target, hint: str) -> UsageError:
     return UsageError(
         f"{tag} is immutable and names {before.snapshot}",
         why="a [[tags]] rule of the configuration says so; nothing was changed",
-        hint="give the new snapshot a tag of its own",
+        hint=hint,
         facts={"tag": tag, "snapshot": before.snapshot, "manifest": before.manifest},
     )
 

@@ -107,12 +107,18 @@ def test_missing_credentials_and_an_absent_service_are_told_apart(
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", f"http://127.0.0.1:{free.getsockname()[1]}")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with pytest.raises(UnreachableError, match="KMS does not answer"):
+    with pytest.raises(UnreachableError, match="KMS does not answer") as absent:
         signer_for("awskms:///alias/release")
+    assert "Could not connect" in (absent.value.why or "")
+    assert "AWS_ENDPOINT_URL_KMS" in (absent.value.hint or "")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     with pytest.raises(AccessDeniedError, match="no AWS credentials"):
+        signer_for("awskms:///alias/release")
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.setenv(name, "")
+    with pytest.raises(UsageError, match="no AWS region"):
         signer_for("awskms:///alias/release")

@@ -40,6 +40,11 @@ def test_a_key_counts_between_its_two_moments_both_included(keys: Path) -> None:
     with pytest.raises(UntrustedError) as caught:
         trust.require(key, "snapshot", datetime(2027, 1, 1, tzinfo=UTC))
     assert caught.value.why == "it counted until 2026-03-02, this is of 2027-01-01"
+    assert "`from` and `until`" in (caught.value.hint or "")
+    with pytest.raises(UntrustedError) as caught:
+        trust.require(key, "snapshot", until + timedelta(hours=1))
+    why = "it counted until 2026-03-02T12:00:00Z, this is of 2026-03-02T13:00:00Z"
+    assert caught.value.why == why
 
 
 def test_a_key_in_two_entries_counts_by_either(keys: Path) -> None:

@@ -111,6 +111,8 @@ def test_the_author_does_not_count_where_that_is_asked(tmp_path: Path, keys: Pat
         assert status.authors == ["bob"]
         assert not status.holds
         assert status.needs[0].excluded == ["bob"]
+        [approval] = status.approvals
+        assert (approval.counts, "bob signed the snapshot" in (approval.why or "")) == (False, True)
         assert status.missing() == ["1 more (could be: alice, carol)"]
         assert team.approve(store, "alice", one).status.holds
 
@@ -127,6 +129,9 @@ def test_an_unknown_author_cannot_be_excluded_so_the_rule_does_not_hold(
         status = team.approve(store, "alice", one).status
         assert not status.holds
         assert "signed by nobody" in status.missing()[0]
+        with pytest.raises(NotApprovedError) as caught:
+            team.tag(store, one)
+        assert "take the snapshot again, signed" in (caught.value.hint or "")
 
 
 def test_an_approval_for_other_bytes_another_tag_or_another_policy_does_not_count(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 
 from manifestd import canonical
 from manifestd.model.approval import read_approval_statement
@@ -90,6 +91,17 @@ def test_the_ledger_and_a_rebuilt_store_know_who_approved(team: Team) -> None:
         [release] = ledger(store, team.trust).releases
         assert release.approvers == ["alice", "bob", "carol"]
         assert [item.state.tag for item in as_of(store, team.trust, day(2)).tags] == [TAG]
+
+
+def test_an_approval_that_had_expired_is_not_told_of_a_release(team: Team) -> None:
+    team.configure(rules="")
+    with team.open() as store:
+        one = team.snapshot(store, "{}")
+        team.approve(store, "alice", one)
+        team.approve(store, "bob", one, valid_for=timedelta(days=7))
+        team.tag(store, one, at=day(8))
+        [release] = ledger(store, team.trust).releases
+        assert release.approvers == ["alice"]
 
 
 def test_what_was_approved_is_not_pruned_and_its_request_stays(team: Team) -> None:

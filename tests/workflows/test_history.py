@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from manifestd import canonical
 from manifestd.cli.main import run
 from manifestd.errors import NotStoredError, TamperedError, UntrustedError, UsageError
+from manifestd.model.approval import Approval, approval_statement
 from manifestd.model.history import NamedThen
+from manifestd.model.logentry import time_text
 from manifestd.model.run import Run, RunCounts, RunModel, RunSide
 from manifestd.model.tombstone import read_deletion_statement
 from manifestd.signing.dsse import sign_statement, verify_bundle
@@ -159,6 +160,19 @@ def test_the_ledger_has_a_line_for_every_release(firm: Firm) -> None:
         assert ledger(store, firm.trust, name="org").releases == []
 
 
+def test_a_signature_about_something_else_is_no_approval_in_the_ledger(firm: Firm) -> None:
+    with firm.open(write=True) as store:
+        one = firm.snapshot(store, "1")
+        manifest = store.snapshots.load(one).manifest
+        _approve(store, firm, "m:other", one, "carol")
+        [entry] = store.log.entries(kinds=["approval"])
+        facts = {"tag": "m:prod", "snapshot": one, "manifest": manifest, "by": "carol"}
+        store.log.append("approval", entry.document, day(1), facts)  # type: ignore[arg-type]
+        firm.tag(store, "m:prod", one, at=day(2))
+        [release] = ledger(store, firm.trust, name="m:prod").releases
+        assert release.approvers == ["carol (INVALID)"]
+
+
 def test_the_ledger_prefers_a_verdict_that_was_logged(firm: Firm) -> None:
     with firm.open(write=True) as store:
         one = firm.snapshot(store, "1")
@@ -204,11 +218,16 @@ def _plain(value: object) -> object:
 def _approve(
     store: Store, firm: Firm, tag: str, snapshot: str, *people: str, revoked: str | None = None
 ) -> None:
-    """Log approvals as the approving commands do; what they say is not read here."""
+    """Log approvals as the approving commands do."""
     manifest = store.snapshots.load(snapshot).manifest
+    assert manifest is not None
     for person in people:
-        said = canonical.encode([tag, snapshot, person])
-        bundle = sign_statement(said, firm.signer(person))
+        approval = Approval(
+            tag=tag, manifest=manifest, snapshot=snapshot, policy=manifest, approver=person,
+            key_id="", at=time_text(day(1)), expires=time_text(day(90)), request=manifest,
+            reason=None, tool="test",
+        )  # fmt: skip
+        bundle = sign_statement(approval_statement(approval), firm.signer(person))
         document = store.blobs.put(bundle, "statement")
         facts = {"tag": tag, "snapshot": snapshot, "manifest": manifest, "by": person}
         store.log.append("approval", document, day(1), facts)  # type: ignore[arg-type]
@@ -455,7 +474,7 @@ def test_the_commands_answer_in_every_form(shell: Callable[..., tuple[int, str, 
     assert shell("history", "m", "--as", "markdown", "-o", "R.md") == (0, "", "")
     [head, rule, line] = Path("R.md").read_text().splitlines()
     assert (head.count("|"), rule.count("|"), line.replace("\\|", "").count("|")) == (8, 8, 8)
-    assert "nothing was released" in shell("history", "other")[1].lower()
+    assert shell("history", "other")[1] == "Nothing was released: no tag of other was ever set.\n"
 
 
 def test_the_prune_command_lists_then_removes(shell: Callable[..., tuple[int, str, str]]) -> None:

@@ -95,12 +95,25 @@ def test_a_tag_resolves_now_and_at_any_time_before(firm: Firm) -> None:
         assert resolve("m:prod@{2026-03-03}") == two
         assert resolve("m:prod@{2026-03-03T11:59:59Z}") == one
         assert resolve("m:prod@{2026-03-03T12:00:00Z}") == two
-        for gone in ("m:prod@{2026-03-04}", "m:prod@{2026-03-01}"):
-            with pytest.raises(NotStoredError):
-                resolve(gone)
+        for gone in ("2026-03-04", "2026-03-01"):
+            with pytest.raises(NotStoredError, match=f"m:prod named nothing at {gone}") as caught:
+                resolve(f"m:prod@{{{gone}}}")
+            assert "tag --history m:prod" in (caught.value.hint or "")
         with pytest.raises(NotStoredError) as caught:
             resolve("m:prd")
         assert caught.value.hint == "the store has m:prod"
+
+
+def test_a_snapshot_filed_under_a_name_like_a_tag_does_not_stand_in_for_the_tag(
+    firm: Firm,
+) -> None:
+    with firm.open(write=True) as store:
+        one = firm.snapshot(store, "1")
+        firm.snapshot(store, "2", name="m:production")
+        with pytest.raises(NotStoredError):
+            store.snapshots.resolve("m:production")
+        firm.tag(store, "m:production", one)
+        assert store.snapshots.resolve("m:production") == one
 
 
 @pytest.mark.parametrize("command", [["show"], ["files"], ["diff", "m:a"], ["verify"]])
@@ -124,8 +137,9 @@ def test_an_immutable_tag_is_set_once_and_the_store_stays_as_it_was(firm: Firm) 
         before = (store.log.size, store.log.root())
         with pytest.raises(UsageError, match=f"immutable and names {one}"):
             firm.tag(store, "m:v1", two)
-        with pytest.raises(UsageError, match="immutable"):
+        with pytest.raises(UsageError, match="immutable") as caught:
             delete_tag(store, firm.mover(), "m:v1", reason="oops")
+        assert (caught.value.hint or "").startswith("it stays")
         assert firm.tag(store, "m:v1", one).action == "unchanged"
         assert (store.log.size, store.log.root()) == before
         assert store.snapshots.resolve("m:v1") == one
