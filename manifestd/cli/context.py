@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from manifestd.config import Config
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from manifestd.signing.trust import Trust
     from manifestd.store import Store
     from manifestd.workflows.opened import Opened
+
+
+READ_ONCE: Final = 2048
+"""KiB of the store's pages to keep where each document is read in turn."""
 
 
 class Context:
@@ -49,11 +53,17 @@ class Context:
             return self.store_file
         return self.config.store_path(os.environ)
 
-    def open_store(self, *, write: bool = False) -> Store:
-        """Open the store; writing creates it."""
+    def open_store(self, *, write: bool = False, cache: int | None = None) -> Store:
+        """Open the store; writing creates it.
+
+        Args:
+            write: Whether it may be changed.
+            cache: KiB of its pages to keep in memory; None: much. Who reads everything once
+                needs few.
+        """
         from manifestd.store import open_store
 
-        return open_store(self.store_path, write=write)
+        return open_store(self.store_path, write=write, cache=cache)
 
     @contextmanager
     def gathered(self, *references: str) -> Iterator[tuple[Store, list[str]]]:

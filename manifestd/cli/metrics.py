@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from manifestd.cli.context import Context
-from manifestd.cli.output import emit
+from manifestd.cli.context import READ_ONCE, Context
+from manifestd.cli.output import emit_lines
 
 
 @click.command(
@@ -28,7 +28,6 @@ def metrics(context: Context, output: Path | None) -> int:
     """
     from manifestd.workflows.metrics import metrics_of
 
-    with context.open_store() as store:
-        text = metrics_of(store, datetime.now(UTC))
-    emit(text, output)
+    with context.open_store(cache=READ_ONCE) as store:
+        emit_lines(metrics_of(store, datetime.now(UTC)), output)
     return 0

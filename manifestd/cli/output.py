@@ -33,8 +33,8 @@ def emit(text: str, output: Path | None = None) -> None:
     write_file(output, text.encode())
 
 
-def emit_lines(pieces: Iterable[str]) -> None:
-    """Write result data to stdout that need not fit into memory, in pieces of whole lines.
+def emit_lines(pieces: Iterable[str], output: Path | None = None) -> None:
+    """As :func:`emit`, for data that need not fit into memory, in pieces of whole lines.
 
     All of it is made before any of it is written: an error while it is made leaves stdout to
     the error.
@@ -42,6 +42,9 @@ def emit_lines(pieces: Iterable[str]) -> None:
     Raises:
         ManifestdError: There is no room for it in the temporary directory.
     """
+    if output is not None and str(output) != "-":
+        write_lines(output, (piece.encode() for piece in pieces))
+        return
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as spool:
         try:
             spool.writelines(pieces)

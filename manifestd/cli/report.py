@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from manifestd.cli.context import Context
+from manifestd.cli.context import READ_ONCE, Context
 from manifestd.cli.output import emit
 from manifestd.display import printable
 
@@ -35,7 +35,7 @@ def site(context: Context, output: Path) -> int:
     """
     from manifestd.workflows.site import write_site
 
-    with context.open_store() as store:
+    with context.open_store(cache=READ_ONCE) as store:
         written = write_site(store, output, datetime.now(UTC))
     removed = f", removed {written.removed} old ones" if written.removed else ""
     emit(f"Wrote {printable(str(output / 'index.html'))}, {written.models} models{removed}.\n")

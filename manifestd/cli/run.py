@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import secrets
@@ -12,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from manifestd._version import __version__
-from manifestd.cli.context import Context
+from manifestd.cli.context import READ_ONCE, Context
 from manifestd.cli.output import emit, emit_json, emit_lines, table, write_lines
 from manifestd.display import printable, size_text
 from manifestd.errors import ConfigError, ManifestdError, UsageError
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     from manifestd.workflows.run_plan import PlannedModel
 
 log = logging.getLogger(__name__)
-
-_CACHE: Final = 2048
-"""KiB of the store's pages kept while reports are written: each document is read in turn."""
 
 FORMATS = ("text", "json", "markdown", "html", "junit", "sarif", "csv")
 
@@ -79,8 +75,6 @@ def run(context: Context, /, form: str, reports: tuple[str, ...], **options: Any
     The models and their sides stand in manifestd.toml. One model's failure never
     stops or hides another. A run that was interrupted goes on where it stopped.
     """
-    from manifestd.store import open_store
-
     written = [_report(text) for text in reports]
     _check_notify(context, options)
     models, notes = _models(context, options)
@@ -91,10 +85,10 @@ def run(context: Context, /, form: str, reports: tuple[str, ...], **options: Any
     signer = None if options["no_sign"] else context.signer(options["key"])
     if signer is None and not options["no_sign"]:
         log.warning("no signing key is configured: snapshots and results will be unsigned")
-    with _terminable(), _few_collections():
+    with _terminable():
         outputs = [str(path.absolute()) for _, path in written]
         found = _run(context, models, notes, options, signer=signer, outputs=outputs)
-    with open_store(context.store_path, cache=_CACHE) as store:
+    with context.open_store(cache=READ_ONCE) as store:
         view = store.runs.view(found.run_id)
         emit_lines(stdout.run(view, _options(options, color=True)))
         plain = _options(options, color=False)
@@ -179,7 +173,7 @@ def _selected(context: Context, *, offline: bool, notes: list[str]) -> list[str]
         names = select_models(context.config.select, environ=os.environ)
         notes.append(f"[[select]] found {len(names)} models")
         return names
-    with context.open_store() as store:
+    with context.open_store(cache=READ_ONCE) as store:
         names = [model.name for model in store.runs.view().models()]
     notes.append("[[select]] was not asked (--offline): the models of the last run were taken")
     return names
@@ -318,17 +312,6 @@ def _tell_others(context: Context, found: RunView, *, notify: bool) -> None:
                 notify_run(store, context.config, found, os.environ)
         except ManifestdError as error:
             log.warning("nobody was notified: %s", error.what)
-
-
-@contextmanager
-def _few_collections() -> Iterator[None]:
-    """Look for garbage less often: passing over what a run holds costs it a tenth of its time."""
-    before = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from manifestd.cli.context import Context
+from manifestd.cli.context import READ_ONCE, Context
 from manifestd.cli.output import emit, emit_json, table
 
 _SIGNS: Final = {"pass": "+", "fail": "x", "unknown": "?", "error": "!"}
@@ -28,7 +28,7 @@ def status(context: Context, /, form: str, *, check: bool) -> int:
     """
     from manifestd.workflows.status import status_of
 
-    with context.open_store() as store:
+    with context.open_store(cache=READ_ONCE) as store:
         found = status_of(store, datetime.now(UTC))
     if form == "json":
         emit_json(found)

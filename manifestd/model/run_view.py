@@ -1,7 +1,7 @@
 """A run as it is read: what stands above its models, and the models one at a time.
 
 A run of thousands of models does not fit into the memory that one model needs. Who shows or
-tells a run takes it from here, in as many passes as it wants (docs/adr/0013).
+tells a run takes it from here, in as many passes as it wants (docs/adr/0014).
 """
 
 from __future__ import annotations

@@ -7,23 +7,25 @@ and fire also when nobody runs manifestd any more. docs/metrics.md lists them al
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Final, get_args
+from typing import IO, Final, get_args
 
 import msgspec
 
 from manifestd._version import __version__
 from manifestd.display import printable
 from manifestd.model.change import Result
-from manifestd.model.run import Run, RunModel, Status, StatusModel
+from manifestd.model.run import Run, RunModel, StatusModel
 from manifestd.store import Store
-from manifestd.workflows.status import status_of
+from manifestd.workflows.run_tally import Tally
+from manifestd.workflows.status import last_run, statuses
 
 RESULTS: Final[tuple[Result, ...]] = get_args(Result)
 
-Sample = tuple[dict[str, str], float]
-"""Labels, value."""
+_BLOCK: Final = 1 << 16
 
 _PER_MODEL: Final = {
     "manifestd_model_result": "1 for the result that the model has, 0 for the others.",
@@ -61,8 +63,39 @@ _WHOLE: Final = {
 }
 
 
-def metrics_of(store: Store, now: datetime) -> str:
-    """The metrics of everything that was run, ending in a newline.
+class _Families:
+    """A file for each metric, because a text has all samples of one together.
+
+    A model has some of nearly every metric; in memory they would be larger than the model.
+    """
+
+    def __init__(self, kept: ExitStack) -> None:
+        self._kept = kept
+        self._files: dict[str, IO[str]] = {}
+
+    def add(self, name: str, labels: Mapping[str, str], value: float) -> None:
+        """Write one sample."""
+        if name not in self._files:
+            file = tempfile.TemporaryFile("w+", encoding="utf-8", newline="")  # noqa: SIM115
+            self._files[name] = self._kept.enter_context(file)
+        inside = ",".join(f'{key}="{_label(item)}"' for key, item in labels.items())
+        self._files[name].write(
+            f"{name}{{{inside}}} {_number(value)}\n" if inside else f"{name} {_number(value)}\n"
+        )
+
+    def text(self) -> Iterator[str]:
+        """All that have samples, in the order of the tables above."""
+        for name, words in {**_WHOLE, **_PER_RUN, **_PER_MODEL}.items():
+            file = self._files.get(name)
+            if file is not None:
+                yield f"# HELP {name} {words}\n# TYPE {name} gauge\n"
+                file.seek(0)
+                while lines := file.readlines(_BLOCK):
+                    yield "".join(lines)
+
+
+def metrics_of(store: Store, now: datetime) -> Iterator[str]:
+    """The metrics of everything that was run, in pieces of whole lines.
 
     Args:
         store: Opened for reading.
@@ -71,26 +104,23 @@ def metrics_of(store: Store, now: datetime) -> str:
     Raises:
         TamperedError: A stored result is damaged.
     """
-    status = status_of(store, now)
-    latest = store.runs.latest()
-    samples: dict[str, list[Sample]] = {name: [] for name in (*_WHOLE, *_PER_RUN, *_PER_MODEL)}
-    _whole(samples, status, now)
-    if status.last_run is not None:
-        _run(samples, store.runs.view(status.last_run).head)
-    for model in status.models:
-        _model(samples, model, store.runs.document(latest[model.name]), now)
-    help_of = {**_WHOLE, **_PER_RUN, **_PER_MODEL}
-    return "".join(_family(name, help_of[name], found) for name, found in samples.items())
+    tally = Tally()
+    with ExitStack() as kept:
+        families = _Families(kept)
+        for status, model in statuses(store, now):
+            tally.add(model)
+            _model(families, status, model, now)
+        families.add("manifestd_info", {"version": __version__}, 1)
+        families.add("manifestd_written_timestamp_seconds", {}, now.timestamp())
+        for result, count in msgspec.to_builtins(tally.counts()).items():
+            families.add("manifestd_models", {"result": result}, count)
+        last = last_run(store)
+        if last is not None:
+            _run(families, store.runs.view(last).head)
+        yield from families.text()
 
 
-def _whole(samples: dict[str, list[Sample]], status: Status, now: datetime) -> None:
-    samples["manifestd_info"].append(({"version": __version__}, 1))
-    samples["manifestd_written_timestamp_seconds"].append(({}, now.timestamp()))
-    for result, count in msgspec.to_builtins(status.counts).items():
-        samples["manifestd_models"].append(({"result": result}, count))
-
-
-def _run(samples: dict[str, list[Sample]], run: Run) -> None:
+def _run(families: _Families, run: Run) -> None:
     values = {
         "timestamp_seconds": _seconds(run.started_at),
         "duration_seconds": run.seconds,
@@ -101,19 +131,15 @@ def _run(samples: dict[str, list[Sample]], run: Run) -> None:
         "requests": run.requests,
     }
     for name, value in values.items():
-        samples[f"manifestd_run_{name}"].append(({}, value))
+        families.add(f"manifestd_run_{name}", {}, value)
     for result, count in msgspec.to_builtins(run.counts).items():
-        samples["manifestd_run_models"].append(({"result": result}, count))
+        families.add("manifestd_run_models", {"result": result}, count)
 
 
-def _model(
-    samples: dict[str, list[Sample]], status: StatusModel, model: RunModel, now: datetime
-) -> None:
+def _model(families: _Families, status: StatusModel, model: RunModel, now: datetime) -> None:
     name = {"model": model.name}
     for result in RESULTS:
-        samples["manifestd_model_result"].append(
-            ({**name, "result": result}, result == model.result)
-        )
+        families.add("manifestd_model_result", {**name, "result": result}, result == model.result)
     values = {
         "last_audit_timestamp_seconds": _seconds(status.at),
         "duration_seconds": model.seconds,
@@ -124,18 +150,18 @@ def _model(
         values["last_pass_timestamp_seconds"] = passed
         values["last_pass_age_seconds"] = max(0.0, round(now.timestamp() - passed, 3))
     for key, value in values.items():
-        samples[f"manifestd_model_{key}"].append((name, value))
+        families.add(f"manifestd_model_{key}", name, value)
     for side, diff in zip(model.compared, model.diffs, strict=False):
         for verdict, count in msgspec.to_builtins(diff.counts).items():
             labels = {**name, "side": side, "verdict": verdict}
-            samples["manifestd_model_files"].append((labels, count))
+            families.add("manifestd_model_files", labels, count)
     for labels, count in _findings(model):
-        samples["manifestd_model_policy_findings"].append(({**name, **labels}, count))
+        families.add("manifestd_model_policy_findings", {**name, **labels}, count)
     for side in model.sides:
-        _side(samples, model, side)
+        _side(families, model, side)
 
 
-def _side(samples: dict[str, list[Sample]], model: RunModel, side: str) -> None:
+def _side(families: _Families, model: RunModel, side: str) -> None:
     found = model.sides[side]
     labels = {"model": model.name, "side": side}
     values: dict[str, float] = {
@@ -150,28 +176,18 @@ def _side(samples: dict[str, list[Sample]], model: RunModel, side: str) -> None:
     if found.captured_at is not None:
         values["captured_timestamp_seconds"] = _seconds(found.captured_at)
     for key, value in values.items():
-        samples[f"manifestd_side_{key}"].append((labels, value))
+        families.add(f"manifestd_side_{key}", labels, value)
     for grade, count in msgspec.to_builtins(found.evidence or {}).items():
-        samples["manifestd_side_files"].append(({**labels, "evidence": grade}, count))
+        families.add("manifestd_side_files", {**labels, "evidence": grade}, count)
 
 
-def _findings(model: RunModel) -> Iterator[Sample]:
+def _findings(model: RunModel) -> Iterator[tuple[dict[str, str], int]]:
     counts: dict[tuple[str, str], int] = {}
     for finding in model.policy:
         key = (finding.rule, "waived" if finding.waived is not None else finding.severity)
         counts[key] = counts.get(key, 0) + 1
     for (rule, severity), count in sorted(counts.items()):
         yield {"rule": rule, "severity": severity}, count
-
-
-def _family(name: str, text: str, samples: Iterable[Sample]) -> str:
-    lines = [f"# HELP {name} {text}", f"# TYPE {name} gauge"]
-    for labels, value in samples:
-        inside = ",".join(f'{key}="{_label(item)}"' for key, item in labels.items())
-        lines.append(
-            f"{name}{{{inside}}} {_number(value)}" if inside else f"{name} {_number(value)}"
-        )
-    return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
 def _label(text: str) -> str:

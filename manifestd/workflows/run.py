@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 JOBS: Final = 16
 """Files read at once over all models, unless it is said otherwise."""
 
-_CACHE: Final = 2048
+_CACHE: Final = 512
 """KiB of the store's pages that each thread keeps."""
 
 

@@ -19,6 +19,9 @@ from manifestd.workflows.taking import Progress
 WORKERS: Final = 16
 """Models at once; most of their time is waiting for answers."""
 
+REPLAYING: Final = 2
+"""Models at once offline: nothing is waited for, and each thread has a store in memory."""
+
 _BREATH: Final = 0.25
 """Seconds for which finished models wait for others, to be kept together."""
 
@@ -124,7 +127,8 @@ class Team:
         self._done: SimpleQueue[tuple[int, Judged] | Exception | None] = SimpleQueue()
         self._ready: Batch = []
         self._room = threading.Semaphore(_AHEAD)
-        count = min(len(models), judging.jobs, WORKERS)
+        most = REPLAYING if judging.offline else WORKERS
+        count = min(len(models), judging.jobs, most)
         self._running = count
         self._threads = [
             threading.Thread(target=self._work, name=f"manifestd-model-{n}", daemon=True)

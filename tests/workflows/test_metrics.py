@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,10 +38,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def read(text: str) -> Found:
+def read(pieces: Iterable[str]) -> Found:
     """(name, labels) -> value; no sample stands twice."""
     found: Found = {}
-    for family in text_string_to_metric_families(text):
+    for family in text_string_to_metric_families("".join(pieces)):
         assert family.type == "gauge", family.name
         assert family.documentation
         for sample in family.samples:
@@ -125,7 +125,7 @@ def test_a_store_without_runs_still_says_who_wrote(store: Store) -> None:
 def test_hostile_names_are_label_values(store: Store, name: str) -> None:
     keep_run(store, hostile_run(name))
     keep_run(store, run_of(objected("plain"), run_id="20260302T000000Z-00000000"))
-    text = metrics_of(store, NOW)
+    text = "".join(metrics_of(store, NOW))
     found = read(text)
     assert at(found, "manifestd_model_result", model="plain", result="fail") == 1
     assert len({dict(labels).get("model") for _, labels in found} - {None, "plain"}) == 1
