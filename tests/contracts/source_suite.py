@@ -78,6 +78,19 @@ def listed(source: Source[Any], resolved: Resolved) -> dict[str, Entry]:
     return entries
 
 
+def everything(source: Source[Any], resolved: Resolved) -> tuple[dict[str, Entry], list[Problem]]:
+    """The listing by path, and its problems; a path twice fails the test."""
+    entries: dict[str, Entry] = {}
+    problems: list[Problem] = []
+    for item in source.list(resolved):
+        if isinstance(item, Problem):
+            problems.append(item)
+        else:
+            assert item.path not in entries, f"{item.path} listed twice"
+            entries[item.path] = item
+    return entries, problems
+
+
 def content(source: Source[Any], resolved: Resolved, entry: Entry, offset: int = 0) -> bytes:
     """The bytes from ``offset`` to the end, copied chunk by chunk."""
     with source.open(resolved, entry, offset) as stream:

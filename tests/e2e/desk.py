@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from manifestd.cli.main import run
+from tests.support.trees import write_tree
 
 
 class Ran(NamedTuple):
@@ -65,11 +66,7 @@ class Desk:
 
     def tree(self, name: str, files: Mapping[str, bytes]) -> str:
         """Write files into a directory; its reference."""
-        for path, data in files.items():
-            target = self.folder / name / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data)
-        return str(self.folder / name)
+        return str(write_tree(self.folder / name, files))
 
 
 def verdicts(diff: Any) -> dict[str, str]:

@@ -26,6 +26,7 @@ from manifestd.store import Store, open_store
 from manifestd.workflows.exports import export_snapshot
 from manifestd.workflows.oms import sign_as_oms
 from manifestd.workflows.sign import sign_snapshot
+from tests.support.trees import write_tree
 from tests.workflows.stored import keep, listed_file
 
 MODEL: dict[str, bytes] = {
@@ -79,13 +80,6 @@ def export(store: Store, tmp_path: Path) -> Export:
     return exported
 
 
-def write(folder: Path, files: dict[str, bytes]) -> Path:
-    for path, data in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(data)
-    return folder
-
-
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
@@ -100,7 +94,7 @@ def check(listing: Path, folder: Path) -> tuple[int, str]:
 
 def test_coreutils_check_the_list_whatever_the_names(export: Export, tmp_path: Path) -> None:
     listing = export("sha256sum")
-    model = write(tmp_path / "m", MODEL)
+    model = write_tree(tmp_path / "m", MODEL)
     assert check(listing, model) == (0, "")
     (model / "new\nline").write_bytes(b"x")
     code, told = check(listing, model)
@@ -113,7 +107,7 @@ def test_the_digest_of_the_list_is_the_dir_hash_that_coreutils_give(
 ) -> None:
     files = {p: d for p, d in MODEL.items() if not {"\n", "\r", "\\"} & set(p)}
     listing = export("sha256sum", files)
-    model = write(tmp_path / "m", files)
+    model = write_tree(tmp_path / "m", files)
     # In-toto's dirHash (Go's Hash1), by the command of the documentation.
     command = "find . -type f | cut -c3- | LC_ALL=C sort | tr '\\n' '\\0' | xargs -0r sha256sum | sha256sum"
     done = subprocess.run(["sh", "-c", command], cwd=model, capture_output=True, check=True)
@@ -125,7 +119,7 @@ def test_the_digest_of_the_list_is_the_dir_hash_that_coreutils_give(
 
 def test_a_bag_is_complete_and_valid_once_its_payload_lies_in_it(export: Export) -> None:
     bag = export("bagit")
-    write(bag / "data", MODEL)
+    write_tree(bag / "data", MODEL)
     assert (bag / "bagit.txt").read_bytes() == (
         b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
     )
@@ -380,7 +374,7 @@ def test_the_commands_write_and_verify(
 ) -> None:
     """From a directory to a signature and back, by command; the directory is gone meanwhile."""
     monkeypatch.chdir(tmp_path)
-    write(tmp_path / "m", MODEL)
+    write_tree(tmp_path / "m", MODEL)
     new_key(tmp_path / "publisher.pem")
     assert run(["-q", "snapshot", "dir", "m", "--no-sign"]) == 0
     shutil.move("m", "gone")

@@ -15,9 +15,8 @@ import huggingface_hub.constants
 import pytest
 
 from manifestd.loopback.hub import LoopbackHub
-from manifestd.model.entry import Entry, Problem
 from manifestd.model.reference import parse_hub
-from manifestd.sources.base import Resolved, SourceSettings
+from manifestd.sources.base import SourceSettings
 from manifestd.sources.hub import HubSource
 
 WEIGHTS = bytes(range(256)) * 4096
@@ -91,20 +90,3 @@ def source_over(
     )
     _opened.append(source)
     return source
-
-
-def everything(source: HubSource, resolved: Resolved) -> tuple[dict[str, Entry], list[Problem]]:
-    entries: dict[str, Entry] = {}
-    problems: list[Problem] = []
-    for item in source.list(resolved):
-        if isinstance(item, Problem):
-            problems.append(item)
-        else:
-            assert item.path not in entries
-            entries[item.path] = item
-    return entries, problems
-
-
-def content(source: HubSource, resolved: Resolved, entry: Entry, offset: int = 0) -> bytes:
-    with source.open(resolved, entry, offset) as stream:
-        return b"".join(bytes(chunk) for chunk in stream.chunks(1 << 20))

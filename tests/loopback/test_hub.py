@@ -24,6 +24,7 @@ from huggingface_hub.hf_api import RepoFile, RepoFolder
 from manifestd.errors import UsageError
 from manifestd.loopback.hub import LoopbackHub
 from tests.loopback.hub_support import FILES, WEIGHTS
+from tests.support.trees import write_tree
 
 
 def api(hub: LoopbackHub, token: str | bool = False) -> HfApi:
@@ -80,10 +81,7 @@ def test_commits_trees_and_blobs_have_the_ids_git_gives_them(
 
     (tmp_path / "r").mkdir()
     git("init", "-q")
-    for path, data in tree.items():
-        where = tmp_path / "r" / path
-        where.parent.mkdir(parents=True, exist_ok=True)
-        where.write_bytes(data)
+    write_tree(tmp_path / "r", tree)
     git("add", ".")
     git("commit", "-q", "-m", "Revision 0")
     assert git("rev-parse", "HEAD") == commit

@@ -31,13 +31,6 @@ MODEL: dict[str, bytes] = {
 }
 
 
-def write(folder: Path, files: Mapping[str, bytes]) -> Path:
-    for path, data in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(data)
-    return folder
-
-
 def model_signing(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "model_signing", *map(str, arguments)],

@@ -34,9 +34,9 @@ from tests.signing.oms_support import (
     payload_of,
     sign,
     statement,
-    write,
 )
 from tests.support.schemas import check_document
+from tests.support.trees import write_tree
 from tests.workflows.stored import keep, listed_file
 
 COVERED = {path: data for path, data in MODEL.items() if path != ".gitattributes"}
@@ -73,7 +73,7 @@ def of_pairs(keys: Path, resources: list[tuple[str, str]], **changed: Any) -> by
 def test_a_signature_of_the_reference_tool_is_verified_without_the_model(
     tmp_path: Path, keys: Path, judge: Judge
 ) -> None:
-    model = write(tmp_path / "m", MODEL)
+    model = write_tree(tmp_path / "m", MODEL)
     signature = sign(model, model / "model.sig", keys / "p256.pem")
     found = judge(signature, {**MODEL, "model.sig": signature})
     assert (found.answer, found.outcome.files, found.model) == ("verified", len(COVERED), "m")
@@ -92,7 +92,7 @@ def test_the_reference_tool_accepts_what_is_exported_from_digests(
     with open_store(tmp_path / "store.db", write=True) as store:
         digest = keep(store, MODEL, name="org/m")
         signature = sign_as_oms(store, digest, signer(keys, curve), ("model.sig",))
-    model = write(tmp_path / "m", MODEL)
+    model = write_tree(tmp_path / "m", MODEL)
     (model / "model.sig").write_bytes(signature)
     key = keys / f"{curve}.pem.pub"
     assert accepts(model, model / "model.sig", key)
@@ -108,7 +108,7 @@ def test_paths_left_out_are_left_out_for_the_reference_tool_too(tmp_path: Path, 
         signature = sign_as_oms(store, digest, signer(keys), ("model.sig", "onnx", "README.md"))
     listed = {item["name"] for item in payload_of(signature)["predicate"]["resources"]}
     assert listed == {p for p in COVERED if not p.startswith("onnx/") and p != "README.md"}
-    model = write(tmp_path / "m", {**MODEL, "README.md": b"changed", "onnx/more": b"added"})
+    model = write_tree(tmp_path / "m", {**MODEL, "README.md": b"changed", "onnx/more": b"added"})
     outside = tmp_path / "outside.sig"
     outside.write_bytes(signature)
     assert accepts(model, outside, keys / "p256.pem.pub")
@@ -118,13 +118,13 @@ def test_paths_left_out_are_left_out_for_the_reference_tool_too(tmp_path: Path, 
 def test_a_model_of_one_file_and_git_files_that_were_signed(
     tmp_path: Path, keys: Path, judge: Judge
 ) -> None:
-    single = write(tmp_path, {"model.gguf": b"GGUF"}) / "model.gguf"
+    single = write_tree(tmp_path, {"model.gguf": b"GGUF"}) / "model.gguf"
     signature = sign(single, tmp_path / "one.sig", keys / "p256.pem")
     assert payload_of(signature)["predicate"]["resources"][0]["name"] == "."
     assert judge(signature, {"model.gguf": b"GGUF"}).answer == "verified"
     assert judge(signature, {"model.gguf": b"GGUX"}).answer == "mismatch"
     assert judge(signature, {"a": b"GGUF", "b": b""}).answer == "mismatch"
-    model = write(tmp_path / "m", MODEL)
+    model = write_tree(tmp_path / "m", MODEL)
     signature = sign(model, tmp_path / "all.sig", keys / "p256.pem", "--no-ignore-git-paths")
     found = judge(signature)
     assert (found.answer, found.outcome.not_covered) == ("verified", [])
@@ -139,7 +139,7 @@ def test_hashes_and_shards_of_the_reference_library(
 
     library: Any = model_signing
     files = {"one.bin": b"x" * 90, "many.bin": b"y" * 250, "void": b""}
-    model = write(tmp_path / "m", files)
+    model = write_tree(tmp_path / "m", files)
 
     def signed(name: str, hashing: Any) -> bytes:
         path = tmp_path / f"{name}.sig"

@@ -15,15 +15,8 @@ from manifestd.errors import ChangedError, EmptySourceError, UnreachableError, U
 from manifestd.loopback.hub import LoopbackHub
 from manifestd.model.entry import Entry, Problem
 from manifestd.sources.hub import HubSource
-from tests.contracts.source_suite import ODD_NAMES, Place, SourceContract
-from tests.loopback.hub_support import (
-    FILES,
-    WEIGHTS,
-    Naps,
-    content,
-    everything,
-    source_over,
-)
+from tests.contracts.source_suite import ODD_NAMES, Place, SourceContract, content, everything
+from tests.loopback.hub_support import FILES, WEIGHTS, Naps, source_over
 
 
 class HubPlace:

@@ -19,14 +19,8 @@ from manifestd.reading.measure import RetryBudget, measure
 from manifestd.reading.wants import Wants
 from manifestd.sources.base import Resolved
 from manifestd.sources.hub import HubSource
-from tests.loopback.hub_support import (
-    FILES,
-    WEIGHTS,
-    Naps,
-    content,
-    everything,
-    source_over,
-)
+from tests.contracts.source_suite import content, everything
+from tests.loopback.hub_support import FILES, WEIGHTS, Naps, source_over
 
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 TEXT = b"line\n" * 3000

@@ -23,13 +23,8 @@ from manifestd.model.entry import Entry
 from manifestd.sources.base import SourceSettings
 from manifestd.sources.hub import HubSource
 from manifestd.sources.hub_client import HubClient, endpoint_from
-from tests.loopback.hub_support import (
-    FILES,
-    Naps,
-    content,
-    everything,
-    source_over,
-)
+from tests.contracts.source_suite import content, everything
+from tests.loopback.hub_support import FILES, Naps, source_over
 
 TOKEN = "hf_averysecrettokenindeed"
 

@@ -12,7 +12,14 @@ from manifestd.model.entry import Entry, Problem
 from manifestd.model.reference import parse_s3
 from manifestd.sources.base import Source, SourceSettings
 from manifestd.sources.s3 import S3Source
-from tests.contracts.source_suite import ODD_NAMES, Place, SourceContract, content, listed
+from tests.contracts.source_suite import (
+    ODD_NAMES,
+    Place,
+    SourceContract,
+    content,
+    everything,
+    listed,
+)
 
 QUICK = SourceSettings(retry_budget=0.0)
 
@@ -21,15 +28,10 @@ def source_of(text: str, **options: Any) -> S3Source:
     return S3Source(parse_s3(text), SourceSettings(retry_budget=0.0, options=options))
 
 
-def everything(source: S3Source) -> tuple[dict[str, Entry], list[Problem]]:
-    entries, problems = {}, []
-    for item in source.list(source.resolve()):
-        if isinstance(item, Entry):
-            entries[item.path] = item
-        else:
-            problems.append(item)
+def seen(source: S3Source) -> tuple[dict[str, Entry], list[Problem]]:
+    found = everything(source, source.resolve())
     source.close()
-    return entries, problems
+    return found
 
 
 class _MotoPlace:
@@ -90,20 +92,20 @@ def test_a_prefix_is_a_folder_with_or_without_its_slash(s3: Any) -> None:
         s3.put_object(Bucket="models", Key=key, Body=b"1")
     with_slash, without = source_of("s3://models/p/"), source_of("s3://models/p")
     assert with_slash.resolve().place == without.resolve().place == "s3://models/p/"
-    assert set(everything(with_slash)[0]) == set(everything(without)[0]) == {"a"}
+    assert set(seen(with_slash)[0]) == set(seen(without)[0]) == {"a"}
 
 
 def test_a_whole_bucket_can_be_listed_and_is_named_after_itself(s3: Any) -> None:
     s3.put_object(Bucket="models", Key="a/b", Body=b"1")
     source = source_of("s3://models")
     assert source.resolve().name == "models"
-    assert set(everything(source)[0]) == {"a/b"}
+    assert set(seen(source)[0]) == {"a/b"}
 
 
 def test_directory_markers_are_left_out_and_counted_in_one_note(s3: Any) -> None:
     for key, body in (("p/", b""), ("p/d/", b""), ("p/d/x", b"1"), ("p/full/", b"bytes")):
         s3.put_object(Bucket="models", Key=key, Body=body)
-    entries, problems = everything(source_of("s3://models/p/"))
+    entries, problems = seen(source_of("s3://models/p/"))
     assert set(entries) == {"d/x", "full/"}
     assert [(one.code, one.severity) for one in problems] == [("left-out", "note")]
     assert problems[0].what.startswith("2 directory markers")
@@ -112,7 +114,7 @@ def test_directory_markers_are_left_out_and_counted_in_one_note(s3: Any) -> None
 def test_a_key_that_is_the_prefix_and_has_content_is_not_passed_over_in_silence(s3: Any) -> None:
     s3.put_object(Bucket="models", Key="p/", Body=b"bytes")
     s3.put_object(Bucket="models", Key="p/x", Body=b"1")
-    entries, problems = everything(source_of("s3://models/p/"))
+    entries, problems = seen(source_of("s3://models/p/"))
     assert set(entries) == {"x"}
     assert [(one.code, one.severity) for one in problems] == [("unreadable", "error")]
 
@@ -176,7 +178,7 @@ def test_a_deleted_object_is_a_change(s3: Any) -> None:
 
 def test_servers_that_lie_about_checksums_are_not_believed(s3: Any) -> None:
     s3.put_object(Bucket="models", Key="p/x", Body=b"1", ChecksumAlgorithm="SHA256")
-    entries, _ = everything(source_of("s3://models/p/", heads="always"))
+    entries, _ = seen(source_of("s3://models/p/", heads="always"))
     assert entries["x"].digests == {}
 
 

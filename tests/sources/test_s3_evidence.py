@@ -23,6 +23,7 @@ from manifestd.sources.s3_checksums import (
     multipart_etag,
     parts_of,
 )
+from tests.contracts.source_suite import everything
 from tests.support.s3_faults import FaultServer, Reply, Seen, error
 
 PART = 5 * 1024 * 1024
@@ -52,14 +53,9 @@ def checksum(algorithm: str, kind: str, value: str) -> dict[str, str]:
 
 def climb(**options: Any) -> tuple[dict[str, Entry], list[Problem]]:
     source = S3Source(parse_s3("s3://bucket/p/"), SourceSettings(retry_budget=0.0, options=options))
-    entries, problems = {}, []
-    for item in source.list(source.resolve()):
-        if isinstance(item, Entry):
-            entries[item.path] = item
-        else:
-            problems.append(item)
+    found = everything(source, source.resolve())
     source.close()
-    return entries, problems
+    return found
 
 
 def test_a_full_object_sha256_is_stored_evidence_for_one_head_and_no_byte(

@@ -23,16 +23,9 @@ from manifestd.store.check import check_store
 from manifestd.store.rebuild import rebuild_store
 from tests.store.making import add_snapshot, bundle_for, listed, small_store
 from tests.support.schemas import check_document
+from tests.support.tampering import change
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-def change(path: Path, *statements: str) -> None:
-    connection = sqlite3.connect(path)
-    for statement in statements:
-        assert connection.execute(statement).rowcount != 0, statement
-    connection.commit()
-    connection.close()
 
 
 def filled(path: Path, number: int = 5) -> None:

@@ -28,6 +28,7 @@ from tests.store.making import (
     small_store,
     write_trees,
 )
+from tests.support.tampering import change
 
 
 def index_of(path: Path) -> list[Any]:
@@ -44,14 +45,6 @@ def index_of(path: Path) -> list[Any]:
     )
     connection.close()
     return found
-
-
-def change(path: Path, *statements: str) -> None:
-    connection = sqlite3.connect(path)
-    for statement in statements:
-        connection.execute(statement)
-    connection.commit()
-    connection.close()
 
 
 def test_a_sound_store_has_no_problems(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from manifestd.model.gate import GateCheck, exit_code_of
 from manifestd.store import open_store
 from tests.support.s3_server import aws_environment, client, reset
 from tests.support.schemas import check_document
+from tests.support.trees import write_tree
 from tests.workflows.release_world import TAG, Team
 
 Capture = pytest.CaptureFixture[str]
@@ -33,20 +34,13 @@ def team(tmp_path: Path, keys: Path, monkeypatch: pytest.MonkeyPatch, capsys: Ca
     """A model that was snapshotted, approved by three people and tagged."""
     monkeypatch.chdir(tmp_path)
     team = Team(tmp_path, keys, policy=POLICY)
-    write(tmp_path / "m", FILES)
+    write_tree(tmp_path / "m", FILES)
     assert run(["-q", "snapshot", "dir", "m"]) == 0
     for by in ("alice", "bob", "carol"):
         assert run(["approve", TAG, "m", "--key", f"keys/{by}.pem", "--yes"]) == 0
     assert run(["tag", TAG, "m"]) == 0
     capsys.readouterr()
     return team
-
-
-def write(folder: Path, files: dict[str, bytes]) -> None:
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
 
 
 def gate(capsys: Capture, *arguments: str, tag: str = TAG) -> tuple[int, dict[str, Any]]:

@@ -28,6 +28,7 @@ from manifestd.store import open_store
 from manifestd.workflows.receipt import MAX_VALID, check_receipt
 from tests.support.s3_server import aws_environment, client, reset
 from tests.support.schemas import check_document
+from tests.support.trees import write_tree
 from tests.workflows.release_world import TAG, Team
 
 Capture = pytest.CaptureFixture[str]
@@ -40,10 +41,7 @@ def team(tmp_path: Path, keys: Path, monkeypatch: pytest.MonkeyPatch, capsys: Ca
     """A released model; its copy passed the gate, with a receipt."""
     monkeypatch.chdir(tmp_path)
     team = Team(tmp_path, keys, rules="")
-    for name, data in FILES.items():
-        path = tmp_path / "m" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+    write_tree(tmp_path / "m", FILES)
     assert run(["-q", "snapshot", "dir", "m"]) == 0
     assert run(["tag", TAG, "m"]) == 0
     shutil.copytree("m", "copy")

@@ -44,6 +44,7 @@ from manifestd.workflows.checkpoints import (
 from manifestd.workflows.proofs import entry_for, prove, verify_log, verify_proof
 from manifestd.workflows.tags import delete_tag
 from tests.support.schemas import check_document
+from tests.support.tampering import change
 from tests.workflows.history_world import Firm, day
 
 Capture = pytest.CaptureFixture[str]
@@ -77,14 +78,6 @@ def problems_of(firm: Firm, checkpoint: bytes | None, *, log_only: bool = False)
         return [error.what]
     assert found.verified == (not found.problems)
     return [problem.what for problem in found.problems]
-
-
-def change(path: Path, *statements: str) -> None:
-    connection = sqlite3.connect(path)
-    for statement in statements:
-        assert connection.execute(statement).rowcount != 0, statement
-    connection.commit()
-    connection.close()
 
 
 def grow(firm: Firm, number: int = 3) -> None:

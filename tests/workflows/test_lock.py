@@ -18,6 +18,7 @@ from manifestd.model.manifest import Item, manifest_digest
 from manifestd.store import open_store
 from manifestd.workflows.lock import sum_line, write_lock
 from tests.support.schemas import check_document
+from tests.support.trees import write_tree
 from tests.workflows.stored import keep
 
 Capture = pytest.CaptureFixture[str]
@@ -35,10 +36,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> P
     monkeypatch.chdir(tmp_path)
     assert run(["init", "desk"]) == 0
     monkeypatch.setenv("MANIFESTD_CONFIG", "desk/manifestd.toml")
-    for name, data in FILES.items():
-        path = tmp_path / "m" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+    write_tree(tmp_path / "m", FILES)
     assert run(["-q", "snapshot", "dir", "m"]) == 0
     assert run(["lock", "-o", "manifestd.lock", "m"]) == 0
     shutil.copytree("m", "copy")
@@ -238,10 +236,7 @@ def test_sha256sum_checks_what_we_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, data in FILES.items():
-        path = tmp_path / "m" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+    write_tree(tmp_path / "m", FILES)
     assert run(["-q", "snapshot", "dir", "m", "--no-sign"]) == 0
     assert run(["lock", "--as", "sha256sum", "-o", "SUMS", "m"]) == 0
     capsysbinary.readouterr()

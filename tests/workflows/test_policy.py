@@ -24,6 +24,7 @@ from manifestd.workflows.plan import SnapshotRequest
 from manifestd.workflows.policy import Judge, evaluate_policy, policy_document
 from manifestd.workflows.snapshot import take_snapshot
 from tests.support.schemas import check_document
+from tests.support.trees import write_tree
 from tests.workflows.history_world import Firm, day
 from tests.workflows.stored import keep, listed_file
 
@@ -269,9 +270,7 @@ def firm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configured folder with one model ``m`` in it, snapshotted."""
     monkeypatch.chdir(tmp_path)
     assert run(["init"]) == 0
-    for path, data in tiny_model().items():
-        (tmp_path / "m" / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "m" / path).write_bytes(data)
+    write_tree(tmp_path / "m", tiny_model())
     assert run(["-q", "snapshot", "dir", "m"]) == 0
     return tmp_path
 

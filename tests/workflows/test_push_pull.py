@@ -27,6 +27,7 @@ from tests.support.registry import (
 )
 from tests.support.registry_loopback import PASSWORD, USER, small_registry
 from tests.support.schemas import check_document
+from tests.support.trees import write_tree
 
 pytestmark = pytest.mark.peer
 
@@ -63,9 +64,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Desk:
     desk = Desk(tmp_path / "home", monkeypatch, capsys)
     monkeypatch.chdir(desk.folder)
     assert run(["init"]) == 0
-    for path, data in MODEL.items():
-        (desk.folder / "model" / path).parent.mkdir(parents=True, exist_ok=True)
-        (desk.folder / "model" / path).write_bytes(data)
+    write_tree(desk.folder / "model", MODEL)
     assert desk("snapshot", "dir", "model")[0] == 0
     return desk
 
