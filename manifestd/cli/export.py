@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from manifestd.cli.context import Context
-from manifestd.cli.output import say, write_file
+from manifestd.cli.output import say, to_stdout, write_file
+from manifestd.display import printable
 from manifestd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +22,8 @@ _FORMS: Final = (
     "sha256sum", "bagit", "cyclonedx", "modelpack", "oci-layout", "oms", "manifest", "dsse", "pae",
     "parquet", "bundle",
 )  # fmt: skip
+_ONE_FILE: Final = ("oms", "bundle")
+"""Formats that are not in the family of exports: they need keys, or several snapshots."""
 
 
 @click.command(
@@ -28,7 +34,7 @@ _FORMS: Final = (
 @click.option("--as", "form", required=True, metavar="FORMAT", help="One of: " + ", ".join(_FORMS))
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path),
-    help="The file, or for formats of several files the new directory, to write.",
+    help="The file (- for stdout), or for formats of several files the new directory, to write.",
 )  # fmt: skip
 @click.option("--key", metavar="URI", help="oms: the key to sign with (P-256, P-384, P-521).")
 @click.option(
@@ -54,21 +60,52 @@ def export(
         if form not in EXPORTS.names():
             known = ", ".join(_FORMS)
             raise UsageError(f"there is no export format {form!r}", hint=f"known are {known}")
-    if form == "bundle":
-        return _bundle(context, references, output)
-    if len(references) != 1:
+    if form != "bundle" and len(references) != 1:
         raise UsageError(f"--as {form} takes one snapshot", hint="only --as bundle takes several")
+    if str(output) != "-":
+        for line in _written(context, references, form, output=output, key=key, ignore=ignore):
+            say(line)
+        return 0
+    if form not in _ONE_FILE and _makes_directory(form):
+        raise UsageError(f"--as {form} makes a directory", hint="name a new one with -o")
+    # Made whole before, so that a refusal writes nothing.
+    with tempfile.TemporaryDirectory(prefix="manifestd-") as folder:
+        file = Path(folder) / "export"
+        _, *notes = _written(context, references, form, output=file, key=key, ignore=ignore)
+        with file.open("rb") as made, to_stdout():
+            shutil.copyfileobj(made, sys.stdout.buffer)
+    for note in notes:
+        say(note)
+    return 0
+
+
+def _makes_directory(form: str) -> bool:
+    from manifestd.exports import EXPORTS
+
+    return EXPORTS.load(form).several
+
+
+def _written(
+    context: Context,
+    references: tuple[str, ...],
+    form: str,
+    *,
+    output: Path,
+    key: str | None,
+    ignore: tuple[str, ...],
+) -> list[str]:
+    """Write it; what to say of it, and what whoever uses it must know."""
+    if form == "bundle":
+        return [_bundle(context, references, output)]
     with context.open_store() as store:
         if form == "oms":
-            return _oms(context, store, references[0], output=output, key=key, ignore=ignore)
+            return [_oms(context, store, references[0], output=output, key=key, ignore=ignore)]
         from manifestd.workflows.exports import export_snapshot
 
         written = export_snapshot(store, references[0], form, output)
     files = ", ".join(written.files[:8]) + (" …" if len(written.files) > 8 else "")
-    say(f"wrote {output}" + (f" with {files}" if files else ""))
-    if written.note is not None:
-        say(f"Note: {written.note}")
-    return 0
+    said = [f"wrote {printable(str(output))}" + (f" with {files}" if files else "")]
+    return said if written.note is None else [*said, f"Note: {written.note}"]
 
 
 def _oms(
@@ -79,18 +116,18 @@ def _oms(
     output: Path,
     key: str | None,
     ignore: tuple[str, ...],
-) -> int:
+) -> str:
     from manifestd.workflows.oms import sign_as_oms
 
     signer = context.signer(key)
     if signer is None:
         raise UsageError("no key to sign with", hint="name one with --key")
     write_file(output, sign_as_oms(store, reference, signer, (*ignore, output.name)))
-    say(f"wrote {output}; `model_signing verify key` accepts it against the directory")
-    return 0
+    shown = printable(str(output))
+    return f"wrote {shown}; `model_signing verify key` accepts it against the directory"
 
 
-def _bundle(context: Context, references: tuple[str, ...], output: Path) -> int:
+def _bundle(context: Context, references: tuple[str, ...], output: Path) -> str:
     from manifestd.workflows.bundle_write import export_bundle
 
     with context.open_store() as store:
@@ -100,5 +137,4 @@ def _bundle(context: Context, references: tuple[str, ...], output: Path) -> int:
         )
     count = len(index.snapshots)
     carried = f"{count} snapshot{'s' if count > 1 else ''} and {len(index.statements)} statements"
-    say(f"wrote {output} with {carried} in {len(index.blobs)} blobs")
-    return 0
+    return f"wrote {printable(str(output))} with {carried} in {len(index.blobs)} blobs"
