@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable, Sequence
 
 
 def printable(text: str) -> str:
@@ -35,6 +36,17 @@ def _escaped(char: str, *, ascii_only: bool) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def some_of(names: Sequence[str], most: int, show: Callable[[str], str] = printable) -> str:
+    """The first of many names, each as ``show`` writes it, and how many more there are.
+
+    Example:
+        >>> some_of(["a", "b", "c"], 2)
+        'a, b and 1 more'
+    """
+    shown = ", ".join(show(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def size_text(count: int) -> str:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
+from manifestd.display import some_of
 from manifestd.formats import jsontext, tokenizer
 from manifestd.formats.base import Explanation, FormatReader, Outline
 from manifestd.formats.bounds import RefusedError, refusal
@@ -91,9 +92,7 @@ def summary(changes: list[Change]) -> str:
     places = list(dict.fromkeys(change.at.partition(" ")[0] for change in changes))
     if len(changes) == 1 and changes[0].what:
         return f"{changes[0].at or 'content'}: {changes[0].what}"
-    few = ", ".join(place or "(whole)" for place in places[:3])
-    rest = f" and {len(places) - 3} more" if len(places) > 3 else ""
-    return f"{few}{rest} changed"
+    return f"{some_of(places, 3, lambda place: place or '(whole)')} changed"
 
 
 def _as_text(path: str, left: bytes, right: bytes, why: str) -> Explanation:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from manifestd import canonical
+from manifestd.display import some_of
 from manifestd.formats import jsontext
 from manifestd.formats.base import Outline
 from manifestd.formats.bounds import MAX_FACTS, RefusedError, refusal
@@ -199,8 +200,7 @@ def _numbering(path: str, shards: list[str]) -> list[dict[str, Any]]:
 
 
 def _few(names: list[str]) -> str:
-    shown = ", ".join(name[:200] for name in names[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+    return some_of(names, _SHOWN, lambda name: name[:200])
 
 
 def _cap(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

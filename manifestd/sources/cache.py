@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from manifestd.display import printable
+from manifestd.display import printable, some_of
 from manifestd.errors import (
     AmbiguousError,
     MalformedError,
@@ -161,11 +161,10 @@ class CacheSource(Source[HubReference]):
                 yield from self._entry(top, path, found, declared.get(path), resolved.revision)
         absent = sorted(declared.keys() - seen)
         if absent:
-            shown = ", ".join(printable(path) for path in absent[:_NAMED])
-            more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
+            shown = some_of(absent, _NAMED)
             yield Problem(
                 code="not-downloaded",
-                what=f"{len(absent)} files of the commit are not in the cache: {shown}{more}",
+                what=f"{len(absent)} files of the commit are not in the cache: {shown}",
                 severity="note",
             )
 

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from manifestd.display import some_of
 from manifestd.errors import MalformedError, UnreachableError
 from manifestd.model.digest import check_value
 from manifestd.model.entry import Entry, Problem
@@ -116,11 +117,10 @@ class Listing:
 
 
 def _short(what: str, names: set[str] | list[str], *, note: bool = False) -> Problem:
-    shown = ", ".join(repr(name) for name in sorted(names)[:_SHOWN])
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    shown = some_of(sorted(names), _SHOWN, repr)
     return Problem(
         code="listing-incomplete",
-        what=f"the Hub {what}: {shown}{more}",
+        what=f"the Hub {what}: {shown}",
         hint="take the snapshot again, from the Hub itself if this is a mirror",
         severity="note" if note else "error",
     )

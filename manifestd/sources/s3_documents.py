@@ -10,8 +10,9 @@ import hashlib
 import re
 import tempfile
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
+from manifestd import canonical
 from manifestd.errors import ManifestdError, UnreadableError, UsageError
 from manifestd.sources.s3_client import Connection
 from manifestd.sources.s3_errors import FAULTS, final, translate
@@ -44,6 +45,15 @@ class Document:
     def close(self) -> None:
         """Give the file back."""
         self.file.close()
+
+
+def fetch_json(where: str, connection: Connection | None) -> tuple[Any, str]:
+    """A JSON document, of any shape, and the sha256 of its bytes; errors as :func:`fetch`."""
+    document = fetch(where, connection, limit=MAX_DOCUMENT)
+    try:
+        return canonical.decode_foreign(document.file.read(), name=where), document.sha256
+    finally:
+        document.close()
 
 
 def fetch(where: str, connection: Connection | None, *, limit: int) -> Document:

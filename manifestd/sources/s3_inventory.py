@@ -15,10 +15,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
-from manifestd import canonical
 from manifestd.errors import UsageError
 from manifestd.sources.s3_client import Connection, bare, quick_timestamp
-from manifestd.sources.s3_documents import MAX_DOCUMENT, MAX_TABLE, beside, fetch
+from manifestd.sources.s3_documents import MAX_TABLE, beside, fetch, fetch_json
 from manifestd.sources.s3_listing import Listed, utc
 
 _NEEDED: Final = ("Bucket", "Key", "Size", "ETag")
@@ -42,12 +41,8 @@ class Inventory:
     def __init__(self, where: str, connection: Connection | None) -> None:
         self._where = where
         self._connection = connection
-        document = fetch(where, connection, limit=MAX_DOCUMENT)
-        try:
-            manifest = canonical.decode_foreign(document.file.read(), name=where)
-        finally:
-            document.close()
-        self.digest = f"sha256:{document.sha256}"
+        manifest, sha256 = fetch_json(where, connection)
+        self.digest = f"sha256:{sha256}"
         if not isinstance(manifest, dict) or "fileSchema" not in manifest:
             raise UsageError(
                 f"{where} is not the manifest of an S3 Inventory",

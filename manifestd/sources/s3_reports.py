@@ -24,7 +24,7 @@ from manifestd.model.digest import HEX_LENGTH, check_value
 from manifestd.model.entry import Problem
 from manifestd.sources.s3_checksums import FULL, to_hex
 from manifestd.sources.s3_client import Connection, bare, quick_timestamp
-from manifestd.sources.s3_documents import MAX_DOCUMENT, MAX_TABLE, Document, beside, fetch
+from manifestd.sources.s3_documents import MAX_TABLE, Document, beside, fetch, fetch_json
 from manifestd.sources.s3_errors import shown
 from manifestd.sources.s3_listing import Listed, utc
 
@@ -91,11 +91,7 @@ class Reports:
         if not where.endswith(".json"):
             self._load_table(fetch(where, connection, limit=MAX_TABLE), Origin(job="", digest=""))
             return
-        document = fetch(where, connection, limit=MAX_DOCUMENT)
-        try:
-            manifest = canonical.decode_foreign(document.file.read(), name=where)
-        finally:
-            document.close()
+        manifest, _ = fetch_json(where, connection)
         for result, created in _results(manifest, where):
             places = beside(where, str(result.get("Key", "")))
             if not places:

@@ -18,7 +18,7 @@ from manifestd.config import Config
 from manifestd.config.shape import Level, Model, Policy, Severities
 from manifestd.errors import ConfigError, ManifestdError, UsageError
 from manifestd.model.digest import Digest
-from manifestd.model.failure import Failure
+from manifestd.model.failure import Failure, failure_of
 from manifestd.model.finding import PolicyReport, PolicyVerdict, Rule, Severity
 from manifestd.model.logentry import LogEntry, time_text
 from manifestd.model.reference import parse_reference
@@ -345,11 +345,4 @@ def _check_formats(config: Config, key: str, entry: str) -> None:
 
 
 def _failure(reference: str, error: ManifestdError) -> Failure:
-    return Failure(
-        code=error.code,
-        what=redact(error.what),
-        why=redact(error.why) if error.why else None,
-        hint=redact(error.hint) if error.hint else None,
-        facts={"reference": redact(reference)},
-        exit_code=error.exit_code,
-    )
+    return msgspec.structs.replace(failure_of(error), facts={"reference": redact(reference)})
