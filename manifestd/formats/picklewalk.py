@@ -103,6 +103,7 @@ class Walk:
         top: The abstract value the pickle gives.
         calls: How many tensors it rebuilds.
         complete: The walk reached STOP.
+        cut: It did not, because the data ended first: more of it may help.
         end: Where the pickle ends.
     """
 
@@ -111,6 +112,7 @@ class Walk:
         self.top: Any = UNKNOWN
         self.calls = 0
         self.complete = False
+        self.cut = False
         self.end = start
         self.opcodes = 0
         self._stack: list[Any] = []
@@ -126,6 +128,7 @@ class Walk:
                 self._step(opcode, argument)
         except (ValueError, OverflowError, EOFError, IndexError, UnicodeError):
             self.end = stream.tell()
+            self.cut = not stream.read(1)
             return
         self.complete = True
         self.end = stream.tell()

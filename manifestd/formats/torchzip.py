@@ -85,7 +85,8 @@ class TorchReader(FormatReader):
         legacy = magic.startswith(_LEGACY)
         data = content.read_at(0, min(_FIRST_LOOK, content.size))
         walks = _walk_stream(data, _LEGACY_PICKLES if legacy else _MOST_PICKLES)
-        if not all(walk.complete for walk in walks.values()) and len(data) < content.size:
+        # Bytes that are no pickle stay none however many of them are read.
+        if any(walk.cut for walk in walks.values()) and len(data) < content.size:
             data += content.read_at(len(data), min(MAX_PICKLE, content.size) - len(data))
             walks = _walk_stream(data, _LEGACY_PICKLES if legacy else _MOST_PICKLES)
         told = [walk for walk in walks.values() if walk.globals or walk.complete]
