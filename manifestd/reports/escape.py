@@ -15,6 +15,9 @@ _SENTENCE: Final = {
 }
 _LIST_MARK: Final = re.compile(r"^(\d*)((?<=\d)[.)]|(?<!\d)[-+])(?= |$)")
 
+_LINE: Final = ("  - ", "  + ")
+_RUN: Final = re.compile(r"(\\++)(?=([^\\]))", re.DOTALL)
+_READ: Final = frozenset("xuU")
 _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 # What Markdown, or GitHub on top of it, would act on, as numeric character references.
@@ -29,17 +32,30 @@ def visible(text: str) -> str:
     look alike. Text that is not in normal form C has all its non-ASCII characters escaped:
     else ``é`` in one piece and in two would look the same. The result is legal in XML.
 
+    Lines of a changed text (they begin with ``  - `` or ``  + ``) are code, where ``\n`` is what
+    stands there: in them a backslash is doubled only where it would read as an escape from here,
+    and no ``\n`` is one.
+
     Example:
         >>> visible("weights\x1b[31m.bin"), visible("e\u0301t\u00e9")
-        ('weights\\x1b[31m.bin', 'e\\u0301t\\u00e9')
+        ('weights\\x1b[31m.bin', 'e\\u0301t\\xe9')
+        >>> print(visible("  + {{ x }}\\n"), visible("  + a\\x1b\x1b"))
+          + {{ x }}\n   + a\\x1b\x1b
     """
     if text.isprintable() and "\\" not in text and (text.isascii() or _composed(text)):
         return text
     ascii_only = not text.isascii() and not _composed(text)
-    return "".join(
-        _escaped(char) if not char.isprintable() or (ascii_only and char > "\x7f") else char
-        for char in text.replace("\\", "\\\\")
-    )
+
+    def hidden(char: str) -> bool:
+        return not char.isprintable() or (ascii_only and char > "\x7f")
+
+    line = text.startswith(_LINE)
+    if line:
+        # A run before an escape is even, the escape's own backslash makes it odd.
+        text = _RUN.sub(lambda run: run[1] * (2 if run[2] in _READ or hidden(run[2]) else 1), text)
+    else:
+        text = text.replace("\\", "\\\\")
+    return "".join(_escaped(char, short=not line) if hidden(char) else char for char in text)
 
 
 def shorten(text: str, limit: int = MAX_CELL) -> str:
@@ -117,8 +133,8 @@ def _composed(text: str) -> bool:
     return unicodedata.is_normalized("NFC", text)
 
 
-def _escaped(char: str) -> str:
-    if char in _SHORT:
+def _escaped(char: str, *, short: bool = True) -> str:
+    if short and char in _SHORT:
         return _SHORT[char]
     code = ord(char)
     if code < 0x100:

@@ -194,7 +194,7 @@ def details(file: FileDiff, limit: int, *, reasons: bool = False) -> list[str]:
 def changed(change: Change) -> str:
     """One change: ``/torch_dtype: "float16" -> "bfloat16"``."""
     left, right = change.left, change.right
-    text = change.at
+    text = change.at or ("" if left is right is msgspec.UNSET else "(whole)")
     if left is right is msgspec.UNSET and change.what and text in change.what:
         return change.what
     if left is not msgspec.UNSET and right is not msgspec.UNSET:
@@ -218,12 +218,19 @@ def _brief(change: Change) -> str:
     text = changed(change)
     if len(text) <= _BRIEF:
         return text
-    return shorten(f"{change.at}: {change.what}" if change.what else f"{change.at} changed", _BRIEF)
+    at = change.at or "(whole)"
+    if not change.what:
+        return shorten(f"{at} changed", _BRIEF)
+    return shorten(f"{change.at}: {change.what}" if change.at else change.what, _BRIEF)
 
 
 def _why(file: FileDiff) -> str | None:
     """The reason of the gravest change; changed tensors need none."""
-    if file.tensors and file.impact == "behaviour":
+    tensors = file.tensors
+    touched = tensors and (
+        tensors.changed or tensors.left_only or tensors.right_only or tensors.unknown
+    )
+    if touched and file.impact == "behaviour":
         return None
     return next((c.reason for c in file.changes if c.impact == file.impact and c.reason), None)
 
