@@ -163,6 +163,7 @@ def _request(context: Context, kind: str, reference: Reference, options: dict[st
         fresh=options["fresh"],
         sample=_share(options["sample"]),
         evidence_for=options["evidence_for"],
+        regions=defaults.regions,
         options=set_options,
         own_outputs=context.own_outputs(),
     )

@@ -60,9 +60,12 @@ class Defaults(_Section, frozen=True, kw_only=True):
         ignore: Globs of files to leave out; recorded in the snapshot.
         sides: Side -> template of a reference, ``{name}`` being the model's. The first
             side is the reference that the others are compared with.
+        regions: Algorithm for digests of tensors and of pieces of large files; None: BLAKE3, or
+            sha256 on a machine in FIPS mode. Two sides need the same.
     """
 
     read: ReadMode = "missing"
+    regions: Literal["blake3", "sha256"] | None = None
     ignore: list[Text] = []
     sides: dict[str, Text] = {}
 

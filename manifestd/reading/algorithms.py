@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, Protocol, TypeAlias
 
 from manifestd.errors import MissingExtraError, UsageError
@@ -78,6 +79,15 @@ def _hashlib(algorithm: str) -> Callable[[], Hasher]:
     except ValueError as error:
         raise UsageError(f"this Python's OpenSSL refuses {algorithm}") from error
     return maker
+
+
+@functools.cache
+def is_fips() -> bool:
+    """Whether the system is in FIPS mode, in which only approved algorithms are to be used."""
+    try:
+        return Path("/proc/sys/crypto/fips_enabled").read_text().strip() == "1"
+    except OSError:
+        return False
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from manifestd.model.entry import Chunks, RegionDigest
 from manifestd.model.region import Region
 from manifestd.reading.algorithms import Buffer, Hasher, hasher
 from manifestd.reading.aside import Aside, idle_core
-from manifestd.reading.wants import BODY_LIMIT, ChunkLayout, Wants
+from manifestd.reading.wants import BODY_LIMIT, ChunkLayout, RegionAlgorithm, Wants
 
 _WORTH_A_HANDOVER = 256 * 1024
 """Bytes below which handing a buffer to another thread costs more than hashing it."""
@@ -207,7 +207,7 @@ def _check_order(regions: tuple[Region, ...], size: int) -> None:
 
 
 def region_digests(
-    body: bytes, regions: Sequence[Region], algorithm: str = "blake3"
+    body: bytes, regions: Sequence[Region], algorithm: RegionAlgorithm = "blake3"
 ) -> list[RegionDigest]:
     """Digests of named ranges of bytes that are held in memory.
 

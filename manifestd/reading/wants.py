@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -13,6 +13,10 @@ CHUNK_SIZE: Final = 64 * 1024 * 1024
 
 BODY_LIMIT: Final = 64 * 1024 * 1024
 """Bodies of larger files are never kept, whoever asks: memory stays bounded."""
+
+
+RegionAlgorithm = Literal["blake3", "sha256"]
+"""Algorithms for tensors and pieces: the fast one, and the one that FIPS machines may use."""
 
 
 class ChunkLayout(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,5 +50,5 @@ class Wants(msgspec.Struct, frozen=True, kw_only=True):
     algorithms: frozenset[str] = frozenset()
     chunks: tuple[ChunkLayout, ...] = (ChunkLayout(),)
     regions: tuple[Region, ...] = ()
-    region_algorithm: str = "blake3"
+    region_algorithm: RegionAlgorithm = "blake3"
     body: bool = False

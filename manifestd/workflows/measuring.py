@@ -18,12 +18,13 @@ from manifestd.formats.names import BODY, body_limit
 from manifestd.model.content import RandomAccess
 from manifestd.model.entry import Entry, Measurement
 from manifestd.model.region import Region
+from manifestd.reading.algorithms import is_fips
 from manifestd.reading.hashing import region_digests
 from manifestd.reading.measure import RetryBudget, measure, measure_bytes, problem_of
 from manifestd.reading.memory import return_large_blocks
 from manifestd.reading.pool import run_tasks
 from manifestd.reading.room import Room
-from manifestd.reading.wants import ChunkLayout, Wants
+from manifestd.reading.wants import ChunkLayout, RegionAlgorithm, Wants
 from manifestd.sources.base import Resolved, Source
 from manifestd.workflows.plan import GIT_BLOB_LIMIT
 
@@ -71,11 +72,13 @@ class Worker:
         source: Source[Any],
         resolved: Resolved,
         on_bytes: Callable[[int], None] | None = None,
+        regions: RegionAlgorithm | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._source = source
         self._resolved = resolved
         self._on_bytes = on_bytes
+        self._regions = regions or ("sha256" if is_fips() else "blake3")
         self._sleep = sleep
         self._room: Room | None = None
 
@@ -145,7 +148,7 @@ class Worker:
             facts = _document(reader.facts(entry.path, Outline(), [], body))
             return msgspec.structs.replace(measured, facts=facts)
         outline = reader.outline(entry.path, _Memory(body))
-        regions = region_digests(body, outline.regions) if outline.regions else []
+        regions = region_digests(body, outline.regions, self._regions) if outline.regions else []
         facts = _document(reader.facts(entry.path, outline, regions, None))
         return msgspec.structs.replace(measured, facts=facts, body=None)
 
@@ -188,12 +191,13 @@ class Worker:
         # nothing, so that a read that was cut and resumed is still checked end to end.
         free = _FREE & entry.digests.keys()
         if entry.size > (LOCAL_LARGE if self._source.local else CHUNK):
-            layouts = (ChunkLayout(algorithm="blake3", size=CHUNK), *layouts)
+            layouts = (ChunkLayout(algorithm=self._regions, size=CHUNK), *layouts)
         return Wants(
             git_blob=entry.size <= GIT_BLOB_LIMIT or "sha1-git" in free,
             algorithms=task.algorithms | (free - {"sha1-git"}),
             chunks=layouts,
             regions=tuple(regions),
+            region_algorithm=self._regions,
             body=body,
         )
 

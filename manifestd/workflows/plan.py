@@ -13,6 +13,7 @@ from manifestd.formats.names import body_limit
 from manifestd.model.entry import Entry, File
 from manifestd.model.reference import Reference
 from manifestd.model.snapshot import ReadMode
+from manifestd.reading.wants import RegionAlgorithm
 
 Action = Literal["skip", "keep", "carry", "reuse", "headers", "read"]
 
@@ -32,6 +33,8 @@ class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True):
         fresh: Read again what could be reused.
         sample: Share (0..1) of reusable files to read again, rotating from run to run.
         evidence_for: A stored snapshot whose algorithms shall be computed here too.
+        regions: Algorithm for digests of tensors and of pieces of large files; None: BLAKE3, or
+            sha256 on a machine in FIPS mode.
         options: What only one source knows (``requesterPays``, ``checksums`` …).
         own_outputs: Absolute paths that manifestd itself writes.
         retry_budget: Seconds that one request may spend on retries in all.
@@ -45,6 +48,7 @@ class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True):
     fresh: bool = False
     sample: float = 0.0
     evidence_for: str | None = None
+    regions: RegionAlgorithm | None = None
     options: dict[str, Any] = {}
     own_outputs: tuple[str, ...] = ()
     retry_budget: float = 120.0

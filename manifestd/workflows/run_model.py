@@ -18,6 +18,7 @@ from manifestd.config import Config
 from manifestd.errors import ManifestdError, NotStoredError
 from manifestd.model.change import Diff, FileDiff, ModelVerdict, Result
 from manifestd.model.digest import Digest
+from manifestd.model.entry import Problem
 from manifestd.model.failure import Failure, failure_of
 from manifestd.model.reference import HubReference, OciReference, Reference
 from manifestd.model.run import RESULTS, RunFinding, RunModel, RunSide
@@ -184,6 +185,7 @@ class ModelJudge:
             read=defaults.read,
             ignore=tuple(defaults.ignore),
             name=planned.name,
+            regions=defaults.regions,
             jobs=self._common.jobs,
             own_outputs=self._common.own_outputs,
             retry_budget=self._common.retry_budget,
@@ -331,6 +333,10 @@ def _shortened(file: FileDiff) -> FileDiff:
 
 def _side_of(side: RunSide, digest: Digest, record: Snapshot) -> RunSide:
     problems = sorted(record.problems, key=lambda problem: _SEVERITIES[problem.severity])
+    if len(problems) > MAX_PROBLEMS:
+        more = len(problems) - MAX_PROBLEMS
+        what = f"{more} further problems are not listed: manifestd show {digest}"
+        problems[MAX_PROBLEMS:] = [Problem(code="more-problems", what=what, severity="note")]
     return msgspec.structs.replace(
         side,
         snapshot=digest,
@@ -341,7 +347,7 @@ def _side_of(side: RunSide, digest: Digest, record: Snapshot) -> RunSide:
         evidence=record.evidence,
         files=record.files,
         bytes=record.bytes,
-        problems=problems[:MAX_PROBLEMS],
+        problems=problems,
     )
 
 

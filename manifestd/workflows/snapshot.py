@@ -245,7 +245,8 @@ class _Run:
         # Forked workers inherit a list; anything else is sent to them item by item.
         listed = forked and self.to_read <= _INHERITED
         tasks = list(self._tasks(sizes)) if listed else self._tasks(sizes)
-        worker = Worker(self.source, self.resolved, None if forked else told.bytes)
+        on_bytes = None if forked else told.bytes
+        worker = Worker(self.source, self.resolved, on_bytes, self.request.regions)
         run = run_forked if forked else worker.run_threads
         work, jobs = company.in_turn(worker), self.source.settings.jobs
         waiting = partial(self._wait, company.waiting)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from manifestd import canonical
+from manifestd.model.reference import parse_reference
+from manifestd.store import open_store
+from manifestd.workflows.snapshot import SnapshotRequest, take_snapshot
+
+MIB = 1024 * 1024
 
 FIPS = """
 openssl_conf = init
@@ -57,3 +65,21 @@ def test_weak_digests_are_computed_where_fips_mode_forbids_them_for_security(
         "sha1", "a9993e364706816aba3e25717850c26c9cd0d89d",
         "ff2469b76227cbc8114b653551a163de",
     ]  # fmt: skip
+
+
+def test_tensors_and_pieces_are_hashed_by_sha256_where_that_is_asked_for(tmp_path: Path) -> None:
+    place = tmp_path / "model"
+    place.mkdir()
+    header = b'{"w":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}}'
+    # One is measured in memory, the other as it streams.
+    for name, head in (("a", header), ("b", header.ljust(2 * MIB))):
+        data = len(head).to_bytes(8, "little") + head + b"abc"
+        (place / f"{name}.safetensors").write_bytes(data)
+    with open_store(tmp_path / "s.db", write=True) as store:
+        request = SnapshotRequest(reference=parse_reference(str(place)), regions="sha256")
+        record = take_snapshot(request, store=store, tool="test").record
+        for file in store.trees.files(record):
+            assert file.seen.facts is not None
+            facts = canonical.decode_foreign(store.blobs.get(file.seen.facts))
+            assert facts["digestAlgorithm"] == "sha256"
+            assert facts["tensors"][0]["digest"] == hashlib.sha256(b"abc").hexdigest()
