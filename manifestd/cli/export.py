@@ -12,6 +12,7 @@ import click
 
 from manifestd.cli.context import Context
 from manifestd.cli.output import say, to_stdout, write_file
+from manifestd.cli.streams import is_device
 from manifestd.display import printable
 from manifestd.errors import UsageError
 
@@ -122,6 +123,8 @@ def _oms(
     signer = context.signer(key)
     if signer is None:
         raise UsageError("no key to sign with", hint="name one with --key")
+    if output.exists() and not is_device(output):  # it may be the publisher's own signature
+        raise UsageError(f"{output} exists", hint="name a new file or remove the old one")
     write_file(output, sign_as_oms(store, reference, signer, (*ignore, output.name)))
     shown = printable(str(output))
     return f"wrote {shown}; `model_signing verify key` accepts it against the directory"
@@ -136,5 +139,6 @@ def _bundle(context: Context, references: tuple[str, ...], output: Path) -> str:
             store, references, output, config=context.config, signer=signer, trust=context.trust()
         )
     count = len(index.snapshots)
-    carried = f"{count} snapshot{'s' if count > 1 else ''} and {len(index.statements)} statements"
+    said = len(index.statements)
+    carried = f"{count} snapshot{'s' * (count > 1)} and {said} statement{'s' * (said != 1)}"
     return f"wrote {printable(str(output))} with {carried} in {len(index.blobs)} blobs"

@@ -130,8 +130,10 @@ def _stored(
         ) as found:
             yield found
         return
-    store = _writable(context, keep=True) if receipt is not None else context.open_store()
-    with store as opened:
+    from manifestd.workflows.opened import stored
+
+    store = _writable(context, keep=True) if receipt is not None else None
+    with store or stored(context.store_path, [reference]) as opened:
         yield opened, stored_candidate(opened, reference)
 
 

@@ -8,9 +8,10 @@ import click
 
 from manifestd._version import __version__
 from manifestd.cli.context import Context
-from manifestd.cli.named_file import read_named
+from manifestd.cli.named_file import read_public
 from manifestd.cli.output import emit, emit_json, say
 from manifestd.display import printable
+from manifestd.errors import MalformedError
 from manifestd.model.importing import ImportResult
 
 
@@ -60,7 +61,6 @@ def import_(
     are not trusted. All else becomes a snapshot whose digests are as good as the
     file: `declared`, or `stored` where S3 computed them.
     """
-    from manifestd.signing.public import MAX_PEM
     from manifestd.workflows.imports import ImportRequest, import_file
 
     request = ImportRequest(
@@ -68,7 +68,7 @@ def import_(
         name=name,
         place=place,
         checksums=checksums,
-        oms_key=read_named(oms_key, MAX_PEM) if oms_key else None,
+        oms_key=read_public(oms_key).pem if oms_key else None,
         tool=f"manifestd/{__version__}",
     )
     signer = None if no_sign else context.signer(key)
@@ -82,6 +82,8 @@ def import_(
 
 
 def _show(result: ImportResult) -> None:
+    from manifestd.signing.public import read_public_key
+
     for digest in result.snapshots:
         emit(f"{digest}\n")
     count = len(result.snapshots)
@@ -91,8 +93,11 @@ def _show(result: ImportResult) -> None:
         about = f"{statement.kind} of {statement.tag} by {statement.by}"
         say(printable(f"{statement.state}: {about}{why}"))
     for suggested in result.suggested_keys:
-        say(
-            f"suggested key of {printable(suggested.person)}; trust it only if you know whose it is"
-        )
+        try:
+            name = read_public_key(suggested.pem.encode()).key_id[:12]
+        except MalformedError:
+            name = "(of a kind that is not read)"
+        whose = f"suggested key {name} of {printable(suggested.person)}"
+        say(f"{whose}; trust it only if you know whose it is")
     for note in result.notes:
         say(f"Note: {printable(note)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from manifestd.display import printable
 from manifestd.errors import (
@@ -15,6 +16,9 @@ from manifestd.errors import (
     UntrustedError,
     UsageError,
 )
+
+if TYPE_CHECKING:
+    from manifestd.signing.public import PublicKey
 
 
 def read_named(path: Path, limit: int) -> bytes:
@@ -28,6 +32,20 @@ def read_named(path: Path, limit: int) -> bytes:
             return file.read(limit + 1)
     except OSError as error:
         raise UsageError(f"{printable(str(path))} cannot be read: {error.strerror}") from error
+
+
+def read_public(path: Path) -> PublicKey:
+    """The public key in a PEM file.
+
+    Raises:
+        UsageError: It cannot be read, or holds no public key of a kind that is known.
+    """
+    from manifestd.signing.public import MAX_PEM, read_public_key
+
+    try:
+        return read_public_key(read_named(path, MAX_PEM))
+    except MalformedError as error:
+        raise UsageError(f"{printable(str(path))}: {error.what}", hint=error.hint) from error
 
 
 @contextmanager

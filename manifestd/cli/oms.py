@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from manifestd.cli.context import Context
-from manifestd.cli.named_file import read_named
+from manifestd.cli.named_file import read_named, read_public
 from manifestd.cli.output import emit, emit_json
 from manifestd.display import printable
 
@@ -33,10 +33,9 @@ def oms() -> None:
 @click.pass_obj
 def verify(context: Context, signature: Path, reference: str, key_file: Path, form: str) -> int:
     """Check a model signature against a stored snapshot; the model's bytes are not needed."""
-    from manifestd.signing.public import MAX_PEM, read_public_key
     from manifestd.workflows.oms import EXIT_CODES, MAX_SIGNATURE, verify_signature
 
-    key = read_public_key(read_named(key_file, MAX_PEM))
+    key = read_public(key_file)
     with context.gathered(reference) as (store, [known]):
         result = verify_signature(store, known, read_named(signature, MAX_SIGNATURE), key)
     if form == "json":
@@ -47,7 +46,8 @@ def verify(context: Context, signature: Path, reference: str, key_file: Path, fo
     emit(f"{result.answer.upper()}{by}: {printable(signature.name)}, {printable(result.source)}\n")
     if found.why:
         emit(f"  why: {printable(found.why)}\n")
-    emit(f"  {found.files} file{'' if found.files == 1 else 's'} as signed\n")
+    if result.answer != "bad signature":
+        emit(f"  {found.files} file{'' if found.files == 1 else 's'} as signed\n")
     for word, paths in (
         ("changed", found.changed), ("missing", found.missing), ("not signed", found.extra),
         ("cannot be decided", found.unknown), ("present, but not covered by the signature", found.not_covered),

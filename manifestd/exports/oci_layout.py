@@ -16,6 +16,7 @@ from manifestd.model import media_types
 from manifestd.model.digest import hex_of
 
 _EMPTY: Final = b"{}"
+_NAME: Final = "snapshot"
 
 
 class OciLayout(Export):
@@ -32,9 +33,13 @@ class OciLayout(Export):
         """The layout; signatures refer to the manifest by ``subject``."""
         manifest = b"".join(snapshot.manifest())
         named = _descriptor(manifest, media_types.OCI_MANIFEST, media_types.ARTIFACT)
-        entries = [
-            {**named, "annotations": {"dev.manifestd.sparse": "true", "dev.manifestd.source": snapshot.record.source}}
-        ]  # fmt: skip
+        notes = {
+            "dev.manifestd.sparse": "true",
+            "dev.manifestd.source": snapshot.record.source,
+            # Tools ask for a name where an index has several entries, signatures among them.
+            "org.opencontainers.image.ref.name": _NAME,
+        }
+        entries: list[dict[str, Any]] = [{**named, "annotations": notes}]
         yield _blob(manifest)
         yield _blob(_EMPTY)
         for bundle in snapshot.bundles:

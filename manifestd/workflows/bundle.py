@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -12,6 +13,7 @@ import msgspec
 
 from manifestd.errors import (
     MalformedError,
+    NotCanonicalError,
     NotStoredError,
     SignatureError,
     TamperedError,
@@ -78,6 +80,17 @@ def read_blobs(file: BinaryIO, index: BundleIndex) -> Iterator[tuple[BundleBlob,
         yield blob, data
     if file.read(1):
         raise TamperedError("the bundle goes on after its last blob")
+
+
+@contextmanager
+def naming_bundle(path: Path) -> Iterator[None]:
+    """Put a bundle's path before what is wrong with it, for people who named it."""
+    try:
+        yield
+    except (MalformedError, NotCanonicalError, SignatureError, TamperedError) as error:
+        error.what = f"{path}: {error.what}"
+        error.hint = error.hint or "copy the bundle again from where it was made"
+        raise
 
 
 def import_bundle(

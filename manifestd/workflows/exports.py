@@ -15,6 +15,7 @@ from manifestd.errors import ManifestdError, UsageError
 from manifestd.exports import EXPORTS
 from manifestd.exports.base import Exported
 from manifestd.model.manifest import Item, encode_manifest
+from manifestd.rules.complete import identity_of
 from manifestd.store import Store
 
 
@@ -22,15 +23,11 @@ def exported(store: Store, reference: str) -> Exported:
     """What exports read of a stored snapshot.
 
     Raises:
-        UsageError: The snapshot is incomplete: a format without a digest would claim too much.
+        UsageError: The snapshot is incomplete: a list without a file would claim too much.
     """
     digest = store.snapshots.resolve(reference)
     record = store.snapshots.load(digest)
-    if record.manifest is None:
-        raise UsageError(
-            "the snapshot is incomplete: a file's sha256 is not known",
-            hint="take it again with --read missing",
-        )
+    identity_of(digest, record, "exported")
 
     def files() -> Iterator[Item]:
         for path, size, sha256 in store.trees.content(record.content):

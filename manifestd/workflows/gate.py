@@ -48,6 +48,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         record: The snapshot's record.
         fresh: It was taken for this gate, so its signature says nothing further.
         contradicted: Bytes contradicted a digest that the place declares.
+        carried: It came in a bundle, whose moves were logged here a moment ago.
         error: Why none could be taken.
     """
 
@@ -56,6 +57,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     record: Snapshot | None = None
     fresh: bool = False
     contradicted: bool = False
+    carried: bool = False
     error: ManifestdError | None = None
 
 
@@ -137,7 +139,8 @@ class _Gate:
         self.released = move.claim.to
         state = state_of(move, self.desk.trust)
         if state.signature == "verified":
-            what = f"names {state.snapshot} since {state.since[:19]}Z, by {state.by}"
+            since = move.claim.at if self.candidate.carried else state.since
+            what = f"names {state.snapshot} since {since[:19]}Z, by {state.by}"
             self._add("tag", "ok", what)
         else:
             self._add(
@@ -150,7 +153,8 @@ class _Gate:
         if error is not None:
             state: CheckState = "invalid" if isinstance(error, NotVerifiedError) else "unknown"
             details = [error.why] if error.why else []
-            self._add("bytes", state, error.what, details=details, opens=error.hint)
+            opens = error.hint or f"is {self.candidate.reference} where the files are?"
+            self._add("bytes", state, error.what, details=details, opens=opens)
             return
         assert self.record is not None
         if self.candidate.contradicted:
@@ -248,8 +252,13 @@ class _Gate:
         grades = msgspec.to_builtins(self.record.evidence)
         counts = ", ".join(f"{count} {grade}" for grade, count in grades.items() if count)
         if weak:
+            # What was measured before and is unchanged is weak only where all must be measured now.
+            anew = len(weak) > self.record.files - grades["measured"] - grades["reused"]
+            opens = "take the snapshot again with --read all"
+            if anew:
+                opens += " --fresh, and gate that with --offline"
             self._add("evidence", "closed", f"not strong enough: {counts}", details=_lines(weak),
-                      opens="take the snapshot again with --read all")  # fmt: skip
+                      opens=opens)  # fmt: skip
         elif not self.record.complete:
             self._add("evidence", "unknown", f"the snapshot is incomplete: {counts}",
                       opens="take the snapshot again with --read all")  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from manifestd.signing.trust import Trust
 from manifestd.store import Store, open_store
-from manifestd.workflows.bundle import import_bundle
+from manifestd.workflows.bundle import import_bundle, naming_bundle
 from manifestd.workflows.gate import Candidate
 from manifestd.workflows.opened import chosen
 
@@ -47,11 +47,15 @@ def bundled_candidate(
 
             backup_store(store_path, path)
         with open_store(path, write=True) as store:
-            found = import_bundle(store, bundle, trust=trust, now=now, adopt=True, inspect=True)
+            with naming_bundle(bundle):
+                found = import_bundle(store, bundle, trust=trust, now=now, adopt=True, inspect=True)
             for statement in found.statements:
                 if statement.state == "refused":
                     about = f"{statement.kind} of {statement.tag} by {statement.by}"
                     log.warning("the bundle's %s does not count here: %s", about, statement.why)
             [digest] = chosen(store, found.snapshots, bundle, reference)
             record = store.snapshots.load(digest)
-            yield store, Candidate(reference=reference, snapshot=digest, record=record)
+            yield (
+                store,
+                Candidate(reference=reference, snapshot=digest, record=record, carried=True),
+            )

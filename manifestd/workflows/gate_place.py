@@ -17,6 +17,7 @@ from manifestd.model.tag import check_tag
 from manifestd.signing.base import Signer
 from manifestd.store import Store
 from manifestd.workflows.gate import Candidate
+from manifestd.workflows.opened import named_file, resolved
 from manifestd.workflows.plan import SnapshotRequest
 from manifestd.workflows.taking import ProgressFor
 
@@ -47,16 +48,17 @@ def is_place(text: str) -> bool:
     """Whether a reference means a place to look at now, and not something in the store.
 
     A place has a scheme, looks like a path, or is a directory that exists. ``REF@{DATE}`` is
-    of the past and always in the store.
+    of the past and always in the store; a file may have been a bundle, and is no place.
     """
     if _DATED.match(text):
         return False
-    if "://" in text or text.startswith(("/", "./", "../")) or text in {".", ".."}:
-        return True
     try:
-        return "\0" not in text and Path(text).is_dir()
+        if "\0" not in text and Path(text).is_dir():
+            return True
     except OSError:
         return False
+    looks = text.startswith(("/", "./", "../")) or text in {".", ".."}
+    return "://" in text or (looks and named_file(text) is None)
 
 
 def stored_candidate(store: Store, reference: str) -> Candidate:
@@ -66,8 +68,9 @@ def stored_candidate(store: Store, reference: str) -> Candidate:
         UsageError, AmbiguousError: Not a reference, or of several snapshots.
         NotStoredError: There is none.
         TamperedError: The store is damaged.
+        MalformedError: None, and it is a file that may have been a bundle.
     """
-    digest = store.snapshots.resolve(reference)
+    digest = resolved(store, reference)
     return Candidate(reference=reference, snapshot=digest, record=store.snapshots.load(digest))
 
 

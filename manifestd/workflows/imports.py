@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from manifestd import canonical
-from manifestd.errors import MalformedError, UnreadableError, UsageError
+from manifestd.errors import MalformedError, UnreadableError, UntrustedError, UsageError
 from manifestd.model import media_types
 from manifestd.model.bundlefile import MAGIC
 from manifestd.model.digest import of_hex
@@ -124,11 +124,12 @@ def import_file(
 
 
 def _bundle(store: Store, request: ImportRequest, trust: Trust, now: datetime) -> ImportResult:
-    from manifestd.workflows.bundle import import_bundle
+    from manifestd.workflows.bundle import import_bundle, naming_bundle
 
     if request.name or request.place or request.checksums or request.oms_key:
         raise UsageError("a bundle says by itself what it holds; give no other options")
-    found = import_bundle(store, request.file, trust=trust, now=now, inspect=True)
+    with naming_bundle(request.file):
+        found = import_bundle(store, request.file, trust=trust, now=now, inspect=True)
     with request.file.open("rb") as file:
         digest = of_hex(hashlib.file_digest(file, "sha256").hexdigest())
     return ImportResult(
@@ -197,11 +198,18 @@ def _signature(request: ImportRequest, data: bytes) -> Said:
     from manifestd.rules.oms import read_claim, whole_file_claims
     from manifestd.signing.dsse import open_bundle, verify_bundle
     from manifestd.signing.public import read_public_key
+    from manifestd.workflows.oms import not_by
 
     signed_by, notes = None, []
     if request.oms_key is not None:
         key = read_public_key(request.oms_key)
-        payload = verify_bundle(data, [key], own=False, max_size=MAX_FILE).payload
+        try:
+            payload = verify_bundle(data, [key], own=False, max_size=MAX_FILE).payload
+        except UntrustedError as error:
+            raise UntrustedError(
+                f"{request.file}: {not_by(open_bundle(data, max_size=MAX_FILE), key)}",
+                hint="give the publisher's own key; without --oms-key it is taken unverified",
+            ) from error
         signed_by = key.key_id
     else:
         payload = open_bundle(data, max_size=MAX_FILE).payload

@@ -11,6 +11,7 @@ from manifestd import canonical
 from manifestd.errors import NotVerifiedError, UntrustedError, UsageError
 from manifestd.model import media_types
 from manifestd.model.snapshot import Snapshot
+from manifestd.rules.complete import identity_of
 from manifestd.rules.globs import matches_any
 from manifestd.rules.oms import (
     OLD_PREDICATE,
@@ -23,7 +24,13 @@ from manifestd.rules.oms import (
     statement,
 )
 from manifestd.signing.base import Signer
-from manifestd.signing.dsse import OtherTrustError, open_bundle, sign_statement, verify_bundle
+from manifestd.signing.dsse import (
+    Opened,
+    OtherTrustError,
+    open_bundle,
+    sign_statement,
+    verify_bundle,
+)
 from manifestd.signing.public import PublicKey, read_public_key
 from manifestd.store import Store
 
@@ -89,16 +96,31 @@ def verify_signature(store: Store, reference: str, signature: bytes, key: Public
 def _refused(signature: bytes, error: NotVerifiedError, key: PublicKey) -> Outcome:
     """A signature that is wrong; or one of version 0.2, which no DSSE verifier could accept."""
     try:
-        old = _predicate_of(open_bundle(signature, max_size=MAX_SIGNATURE).payload) == OLD_PREDICATE
+        parts = open_bundle(signature, max_size=MAX_SIGNATURE)
+        old = _predicate_of(parts.payload) == OLD_PREDICATE
     except NotVerifiedError:
-        old = False
+        return Outcome(answer="bad signature", why=_told(error))
     if old:
         return Outcome(answer="cannot check", why=_told(old_version()))
     if isinstance(error, UntrustedError):
-        claimed = str(error.facts.get("keyId", "unknown"))[:12]
-        why = f"it is not by the key given ({key.key_id[:12]}); it says it is by {claimed}"
-        return Outcome(answer="bad signature", why=why)
+        return Outcome(answer="bad signature", why=not_by(parts, key))
     return Outcome(answer="bad signature", why=_told(error))
+
+
+def not_by(parts: Opened, key: PublicKey) -> str:
+    """That a signature is by another key than the one that was given, in words that compare."""
+    given = f"hint {key.hint[:12]}" if _by_hint(parts) else key.key_id[:12]
+    return f"it is not by the key given ({given}); it says it is by {_claimed(parts)}"
+
+
+def _by_hint(parts: Opened) -> bool:
+    """Whether the signature names its key by a hint only, as the reference tool does."""
+    return parts.claimed_key() == parts.hint
+
+
+def _claimed(parts: Opened) -> str:
+    """The key that a signature says it is by; `key show` shows both names of a key."""
+    return f"{'hint ' if _by_hint(parts) else ''}{parts.claimed_key()[:12]}"
 
 
 def _told(error: NotVerifiedError) -> str:
@@ -149,12 +171,9 @@ def sign_as_oms(store: Store, reference: str, signer: Signer, ignore: tuple[str,
             "an OMS signature needs a key on P-256, P-384 or P-521, this one is Ed25519",
             hint="make one: `manifestd key new --algorithm p256 keys/oms.pem`",
         )
-    record = store.snapshots.load(store.snapshots.resolve(reference))
-    if record.manifest is None:
-        raise UsageError(
-            "the snapshot is incomplete: a file's sha256 is not known",
-            hint="take it again with --read missing",
-        )
+    digest = store.snapshots.resolve(reference)
+    record = store.snapshots.load(digest)
+    identity_of(digest, record, "signed for others")
     files = {
         path: sha256
         for path, _, sha256 in store.trees.content(record.content)
@@ -190,7 +209,7 @@ def _description(path: str, data: bytes) -> str:
     except NotVerifiedError as error:
         return f"{path}, which is no signature that can be checked here: {error.what}"
     if kind == PREDICATE:
-        return f"an OpenSSF model signature: {path}, by the key {parts.claimed_key()[:12]}, {check}"
+        return f"an OpenSSF model signature: {path}, by the key {_claimed(parts)}, {check}"
     if kind == OLD_PREDICATE:
         return f"an OpenSSF model signature of version 0.2, which is not read: {path}"
     return f"{path}, a signed statement that is no OpenSSF model signature"

@@ -84,12 +84,12 @@ def opened(store_path: Path, references: Sequence[str], *, every: bool = False) 
     paths = [is_bundle(text) for text in references]
     with ExitStack() as stack:
         if not any(paths):
-            with _stored(store_path, references) as store:
+            with stored(store_path, references) as store:
                 # A damaged bundle may not begin as one any more: it is no mere "not stored".
                 known = [resolved(store, text) if named_file(text) else text for text in references]
                 yield Opened(store=store, known=known, shown=list(references))
             return
-        from manifestd.workflows.bundle import import_bundle
+        from manifestd.workflows.bundle import import_bundle, naming_bundle
 
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="manifestd-")))
         made = stack.enter_context(open_store(folder / "bundle.db", write=True))
@@ -101,7 +101,8 @@ def opened(store_path: Path, references: Sequence[str], *, every: bool = False) 
                     known.append(_carried_over(source, text, made, folder))
                 shown.append(text)
                 continue
-            imported = import_bundle(made, path)
+            with naming_bundle(path):
+                imported = import_bundle(made, path)
             proofs |= imported.proofs
             for digest in chosen(made, imported.snapshots, path, text, every=every):
                 known.append(digest)
@@ -142,7 +143,13 @@ def chosen(
     )
 
 
-def _stored(store_path: Path, references: Sequence[str]) -> Store:
+def stored(store_path: Path, references: Sequence[str]) -> Store:
+    """The store, opened for reading.
+
+    Raises:
+        NotStoredError: There is none.
+        MalformedError: There is none, and a reference is a file that may have been a bundle.
+    """
     try:
         return open_store(store_path)
     except NotStoredError as error:

@@ -20,6 +20,7 @@ from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]
 from manifestd.cli.main import run
 from manifestd.errors import MissingExtraError, UsageError
 from manifestd.exports import EXPORTS
+from manifestd.model.entry import Problem
 from manifestd.model.manifest import decode_manifest
 from manifestd.signing.file import FileSigner, new_key
 from manifestd.store import Store, open_store
@@ -269,17 +270,17 @@ def test_a_layout_holds_the_manifest_and_its_signatures_as_referrers(export: Exp
 def test_skopeo_reads_the_sparse_layout_and_refuses_to_copy_it(
     export: Export, tmp_path: Path
 ) -> None:
-    layout = export("oci-layout", {"config.json": b"[]"})
+    layout = export("oci-layout", {"config.json": b"[]"}, key="p256")
 
     def skopeo(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["skopeo", "--insecure-policy", *arguments], capture_output=True, text=True, check=False
         )
 
-    done = skopeo("inspect", "--raw", f"oci:{layout}")
+    done = skopeo("inspect", "--raw", f"oci:{layout}:snapshot")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["artifactType"] == "application/vnd.manifestd.manifest.v1"
-    done = skopeo("copy", f"oci:{layout}", f"oci:{tmp_path / 'copy'}")
+    done = skopeo("copy", f"oci:{layout}:snapshot", f"oci:{tmp_path / 'copy'}")
     assert done.returncode != 0
     assert "no such file" in done.stderr
 
@@ -351,6 +352,9 @@ def test_an_incomplete_snapshot_is_never_exported(export: Export, form: str) -> 
     weak = listed_file("a.bin", b"a", {"md5": "stored"})
     with pytest.raises(UsageError, match="incomplete"):
         export(form, {**MODEL, "a.bin": weak})
+    gone = Problem(path="b.bin", code="unreadable", what="cannot be read", severity="error")
+    with pytest.raises(UsageError, match="incomplete"):
+        export(form, MODEL, problems=[gone])
 
 
 @pytest.mark.parametrize("form", EXPORTS.members)
@@ -393,8 +397,15 @@ def test_the_commands_write_and_verify(
         ["export", "m", "--as", "sha256sum", "--key", "publisher.pem", "-o", "x"],
         ["export", "m", "m", "--as", "bagit", "-o", "x"],
         ["export", "m", "--as", "oms", "-o", "x"],
+        ["export", "m", "--as", "oms", "--key", "publisher.pem", "-o", "model.sig"],
+        [*check[:5], "publisher.pem"],
     ):
         assert run(wrong) == 2, wrong
+    assert run(check) == 0
+    new_key(tmp_path / "other.pem")
+    capsys.readouterr()
+    assert run([*check[:5], "other.pem.pub"]) == 4
+    assert "as signed" not in capsys.readouterr().out
     (tmp_path / "gone" / "config.json").write_bytes(b"{}")
     assert run(["-q", "snapshot", "dir", "gone", "--no-sign"]) == 0
     capsys.readouterr()

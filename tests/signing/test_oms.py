@@ -236,7 +236,17 @@ def test_another_key_and_a_changed_payload_are_bad_signatures(keys: Path, judge:
     signature = of_pairs(keys, pairs(COVERED))
     found = judge(signature, key="other")
     assert found.answer == "bad signature"
-    assert "not by the key given" in str(found.outcome.why)
+    other, right = (public(keys, name) for name in ("other", "p256"))
+    said = "it is not by the key given ({}); it says it is by {}"
+    assert found.outcome.why == said.format(other.key_id[:12], "unknown")
+    document = json.loads(signature)
+    # The reference tool names keys by hints only.
+    document["verificationMaterial"] = {"publicKey": {"hint": right.hint}}
+    found = judge(json.dumps(document).encode(), key="other")
+    assert found.outcome.why == said.format(f"hint {other.hint[:12]}", f"hint {right.hint[:12]}")
+    document["dsseEnvelope"]["signatures"][0]["keyid"] = right.key_id
+    found = judge(json.dumps(document).encode(), key="other")
+    assert found.outcome.why == said.format(other.key_id[:12], right.key_id[:12])
     document = json.loads(signature)
     payload = base64.b64decode(document["dsseEnvelope"]["payload"]).replace(b'"m"', b'"n"')
     document["dsseEnvelope"]["payload"] = base64.b64encode(payload).decode()

@@ -112,6 +112,24 @@ def test_the_gate_opens_for_a_bundle_where_there_is_no_store(team: Team, tmp_pat
     assert not other.path.exists()
 
 
+@pytest.mark.parametrize("place", [0, 5, 900, -1])
+def test_a_changed_byte_closes_the_gate_wherever_it_is(
+    team: Team, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, place: int
+) -> None:
+    with team.open() as store:
+        bundle = export(team, store, release(team, store))
+    other = there(team, tmp_path)
+    monkeypatch.chdir(other.folder)
+    damaged = bytearray(bundle.read_bytes())
+    damaged[place] ^= 1
+    Path("m.bundle").write_bytes(damaged)
+    for name in ("m.bundle", "./m.bundle"):
+        assert run(["gate", TAG, name]) == 4
+        error = capsys.readouterr().err
+        assert "m.bundle" in error
+        assert "hint: copy the" in error
+
+
 def test_the_gate_is_closed_without_the_approvals_and_after_they_ran_out(
     team: Team, tmp_path: Path
 ) -> None:

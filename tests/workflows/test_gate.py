@@ -131,6 +131,7 @@ def test_a_stored_snapshot_needs_no_network_and_a_dead_place_is_undecided(
     assert gate(capsys, "m")[0] == 0
     code, document = gate(capsys, "./m")
     assert (code, states(document)["bytes"]) == (3, "unknown")
+    assert document["checks"][1]["opens"] == "is ./m where the files are?"
     assert gate(capsys, "./m", "--offline")[0] == 0
     assert gate(capsys, "nothing")[1]["code"] == "not-stored"
 
@@ -206,6 +207,11 @@ def test_evidence_that_is_too_weak_is_told_apart(team: Team, capsys: Capture) ->
     code, document = gate(capsys, "m", "--read", "all")
     assert (code, closed(document)) == (1, ["evidence"])
     assert "reused" in document["checks"][3]["what"]
+    assert document["checks"][3]["opens"].endswith(
+        "--read all --fresh, and gate that with --offline"
+    )
+    assert run(["-q", "snapshot", "dir", "m", "--read", "all", "--fresh"]) == 0
+    assert gate(capsys, "./m", "--offline")[0] == 0
     shutil.copytree("m", "copy")
     assert gate(capsys, "copy")[0] == 0
 

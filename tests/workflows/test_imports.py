@@ -229,8 +229,9 @@ def test_a_model_signature_by_another_key_is_not_imported(desk: Desk, tmp_path: 
     new_key(tmp_path / "other.pem")
     other = FileSigner(str(tmp_path / "other.pem"))
     signature = bundle(statement([("a", "0" * 64)]), other)
-    with pytest.raises(NotVerifiedError):
+    with pytest.raises(NotVerifiedError, match=r"model\.sig: it is not by the key given") as caught:
         desk.bring("model.sig", signature, oms_key=desk.signer.public_pem())
+    assert "without --oms-key" in (caught.value.hint or "")
     with desk.store() as store:
         assert store.snapshots.list() == []
 
