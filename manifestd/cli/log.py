@@ -8,7 +8,6 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from manifestd.cli.streams import forgive
 from manifestd.cli.workflow_commands import guarded
 from manifestd.display import printable
 from manifestd.redact import redact
@@ -72,7 +71,6 @@ def tell(text: str, level: int = logging.INFO, **facts: Any) -> None:
 
 def configure(*, quiet: bool, verbose: bool, log_format: str) -> None:
     """Point the ``manifestd`` logger (and only it) at stderr, whether somebody reads it or not."""
-    forgive()
     logger = logging.getLogger("manifestd")
     handler = _Stderr()
     handler.setFormatter(JsonLines() if log_format == "json" else PlainLines())

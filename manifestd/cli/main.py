@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import os
 import signal
 import sys
 from itertools import pairwise
@@ -16,6 +15,7 @@ import click
 
 from manifestd._version import __version__
 from manifestd.cli.context import Context
+from manifestd.cli.streams import forgive
 from manifestd.errors import ManifestdError
 from manifestd.model.failure import Failure, failure_of
 
@@ -156,6 +156,7 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; the one place where errors become codes."""
     from manifestd.cli import output
 
+    forgive()
     wants_json = _wants_json(arguments)
     try:
         result: Any = cli.main(args=arguments, prog_name="manifestd", standalone_mode=False)
@@ -173,10 +174,6 @@ def run(arguments: list[str]) -> int:
         else:
             output.say("Interrupted; what was done is kept.")
         return 130
-    except BrokenPipeError:
-        # The reader of our output went away; that is its business. Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         verbose = "-v" in arguments or "--verbose" in arguments
         return _defect(error, verbose=verbose, wants_json=wants_json)
