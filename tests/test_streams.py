@@ -6,9 +6,13 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from manifestd.cli.output import write_lines
+from manifestd.errors import UndecidedError
 
 DIFFERENT = ("diff", "left", "right")
 FULL = Path("/dev/full")
@@ -102,3 +106,18 @@ def test_a_pipe_or_a_device_is_written_to_and_not_replaced(
     assert process.communicate(timeout=60)[1] == ""
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_file_that_cannot_be_finished_leaves_nothing_and_the_old_one_as_it_was(
+    tmp_path: Path,
+) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"half"
+        raise UndecidedError("the rest is not known")
+
+    target = tmp_path / "report.json"
+    target.write_bytes(b"old")
+    with pytest.raises(UndecidedError):
+        write_lines(target, pieces())
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]

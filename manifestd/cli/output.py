@@ -6,7 +6,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -110,7 +110,8 @@ def write_lines(path: Path, lines: Iterable[bytes]) -> None:
         ) from error
     finally:
         if not there:
-            target.unlink(missing_ok=True)
+            with suppress(OSError):
+                target.unlink()
 
 
 def emit_json(document: Any, output: Path | None = None) -> None:
