@@ -8,7 +8,6 @@ import msgspec
 
 from manifestd.formats.base import Explanation, FormatReader, Outline
 from manifestd.formats.bounds import RefusedError, refusal
-from manifestd.formats.names import reader_name
 from manifestd.formats.text import explain_text
 from manifestd.model.change import Change
 from manifestd.model.entry import RegionDigest
@@ -26,10 +25,6 @@ class CardReader(FormatReader):
     name: ClassVar[str] = "card"
     version: ClassVar[str] = "card/1"
     needs_body: ClassVar[bool] = True
-
-    def recognizes(self, path: str, size: int) -> bool:
-        """Whether the file is called as model cards are."""
-        return reader_name(path) == self.name
 
     def facts(
         self, path: str, outline: Outline, regions: list[RegionDigest] | None, body: bytes | None

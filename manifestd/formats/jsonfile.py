@@ -10,7 +10,6 @@ from manifestd.display import some_of
 from manifestd.formats import jsontext, tokenizer
 from manifestd.formats.base import Explanation, FormatReader, Outline
 from manifestd.formats.bounds import RefusedError, refusal
-from manifestd.formats.names import reader_name
 from manifestd.formats.text import explain_text
 from manifestd.model.change import Change
 from manifestd.model.entry import RegionDigest
@@ -28,10 +27,6 @@ class JsonReader(FormatReader):
     name: ClassVar[str] = "json"
     version: ClassVar[str] = "json/1"
     needs_body: ClassVar[bool] = True
-
-    def recognizes(self, path: str, size: int) -> bool:
-        """Whether the name ends in ``.json`` and is no shard index."""
-        return reader_name(path) == self.name
 
     def facts(
         self, path: str, outline: Outline, regions: list[RegionDigest] | None, body: bytes | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from manifestd.formats.base import Explanation, FormatReader, Outline
-from manifestd.formats.names import next_kind, reader_name
+from manifestd.formats.names import next_kind
 from manifestd.model.content import RandomAccess
 from manifestd.model.entry import RegionDigest
 
@@ -15,10 +15,6 @@ class NamedReader(FormatReader):
 
     name: ClassVar[str] = "named"
     version: ClassVar[str] = "named/1"
-
-    def recognizes(self, path: str, size: int) -> bool:
-        """Whether the suffix stands in the table of formats without a reader of their own."""
-        return reader_name(path) == self.name
 
     def outline(self, path: str, content: RandomAccess) -> Outline:
         """Compare the magic bytes, for kinds that have any."""

@@ -14,7 +14,6 @@ from manifestd.formats import jsontext
 from manifestd.formats.base import Outline
 from manifestd.formats.bounds import MAX_FACTS, RefusedError, refusal
 from manifestd.formats.jsonfile import JsonReader
-from manifestd.formats.names import reader_name
 from manifestd.model.change import Change
 from manifestd.model.entry import RegionDigest
 from manifestd.rules import jsondiff
@@ -38,10 +37,6 @@ class ShardIndexReader(JsonReader):
 
     name: ClassVar[str] = "shardindex"
     version: ClassVar[str] = "shardindex/1"
-
-    def recognizes(self, path: str, size: int) -> bool:
-        """Whether the name ends in ``.index.json``."""
-        return reader_name(path) == self.name
 
     def facts(
         self, path: str, outline: Outline, regions: list[RegionDigest] | None, body: bytes | None

@@ -13,7 +13,6 @@ from manifestd.formats.bounds import (
     empty_digest,
     refusal,
 )
-from manifestd.formats.names import reader_name
 from manifestd.model.change import Change, TensorDiff
 from manifestd.model.content import RandomAccess
 from manifestd.model.entry import RegionDigest
@@ -44,10 +43,6 @@ class HeaderReader(FormatReader):
     @abstractmethod
     def compare(self, left: dict[str, Any], right: dict[str, Any]) -> Explanation | None:
         """Explain two sides whose facts are whole and of one version."""
-
-    def recognizes(self, path: str, size: int) -> bool:
-        """Whether the name has the format's suffix."""
-        return reader_name(path) == self.name
 
     def outline(self, path: str, content: RandomAccess) -> Outline:
         """Read the header and name a region for each tensor."""

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Final
 
 from manifestd.formats import tokenizer
 from manifestd.formats.base import Explanation, FormatReader
-from manifestd.formats.names import reader_name
 from manifestd.model.change import Change
 from manifestd.rules import linediff
 from manifestd.rules.jsondiff import MAX_CHANGES
@@ -24,10 +23,6 @@ class TextReader(FormatReader):
     name: ClassVar[str] = "text"
     version: ClassVar[str] = "text/1"
     needs_body: ClassVar[bool] = True
-
-    def recognizes(self, path: str, size: int) -> bool:
-        """Whether the name is one of a text that is compared by bytes."""
-        return reader_name(path) == self.name
 
     def explain(
         self,

@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Final
 from manifestd.formats import tensorfile, torchtensors
 from manifestd.formats.base import Explanation, FormatReader, Outline
 from manifestd.formats.bounds import RefusedError, bounded, digests_of, empty_digest, refusal
-from manifestd.formats.names import reader_name
 from manifestd.formats.picklewalk import CLOSED, COMPUTED, MAX_OPCODES, Walk
 from manifestd.formats.ziplist import Archive, Member, read_archive
 from manifestd.model.content import RandomAccess
@@ -39,10 +38,6 @@ class TorchReader(FormatReader):
 
     name: ClassVar[str] = "torchzip"
     version: ClassVar[str] = "torchzip/1"
-
-    def recognizes(self, path: str, size: int) -> bool:
-        """Whether the name is one that torch files and pickles have (``.bin``, ``.pt``, ``.pkl`` …)."""
-        return reader_name(path) == self.name
 
     def outline(self, path: str, content: RandomAccess) -> Outline:
         """Read the directory from the tail, the pickles, and name a region for each record."""
