@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from manifestd.errors import MalformedError
 from manifestd.model.snapshot import Snapshot
 from manifestd.model.tree import Ref
-from manifestd.model.tree_decode import decode_content, decode_node, decode_observation
+from manifestd.model.tree_decode import Node, decode_content, decode_node, decode_observation
 from manifestd.store.blobs import Blobs, Kind, raw_digest
+from manifestd.store.trees import leaves_below
 
 
 class Needs:
@@ -50,13 +51,8 @@ class Needs:
     def _leaves(self, root: str) -> Iterator[Ref]:
         top = raw_digest(root)
         self.pieces[top] = "node"
-        node = decode_node(self._blobs.fetch(top))
-        waiting = [(node.level, ref) for ref in reversed(node.children)]
-        while waiting:
-            level, ref = waiting.pop()
-            if level == 1:
-                yield ref
-            else:
-                self.pieces[ref.digest] = "node"
-                node = decode_node(self._blobs.fetch(ref.digest), ref=ref, level=level - 1)
-                waiting.extend((node.level, child) for child in reversed(node.children))
+        yield from leaves_below(decode_node(self._blobs.fetch(top)), self._node)
+
+    def _node(self, digest: bytes, ref: Ref, level: int) -> Node:
+        self.pieces[digest] = "node"
+        return decode_node(self._blobs.fetch(digest), ref=ref, level=level)

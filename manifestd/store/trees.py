@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from manifestd.errors import TamperedError
@@ -143,15 +143,11 @@ class Trees:
 
     def leaves(self, root: str) -> Iterator[Ref]:
         """What the nodes below a root say of its leaves, in path order."""
-        top = self.root(root)
-        waiting = [(top.level, ref) for ref in reversed(top.children)]
-        while waiting:
-            level, ref = waiting.pop()
-            if level == 1:
-                yield ref
-            else:
-                node = decode_node(self._blobs.fetch(ref.digest), ref=ref, level=level - 1)
-                waiting.extend((node.level, child) for child in reversed(node.children))
+        # Whole walks leave the nodes that are kept for descents alone.
+        yield from leaves_below(
+            self.root(root),
+            lambda digest, ref, level: decode_node(self._blobs.fetch(digest), ref=ref, level=level),
+        )
 
     def paired_leaves(self, record: Snapshot) -> Iterator[tuple[Ref, Ref]]:
         """The leaves of both trees of a record, side by side.
@@ -299,6 +295,23 @@ class Trees:
         else:
             self._nodes.move_to_end(key)
         return node
+
+
+def leaves_below(top: Node, node: Callable[[bytes, Ref, int], Node]) -> Iterator[Ref]:
+    """What the nodes below one say of their leaves, in path order.
+
+    Args:
+        top: The root.
+        node: Gives the node of a digest, which a reference and a level were said of.
+    """
+    waiting = [(top.level, ref) for ref in reversed(top.children)]
+    while waiting:
+        level, ref = waiting.pop()
+        if level == 1:
+            yield ref
+        else:
+            below = node(ref.digest, ref, level - 1)
+            waiting.extend((below.level, child) for child in reversed(below.children))
 
 
 def _first_path(ref: Ref) -> str:
