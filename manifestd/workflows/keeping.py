@@ -102,10 +102,6 @@ class Results:
             return self._before[entry.path][1], True
         return found, False
 
-    def is_coming(self, entry: Entry) -> bool:
-        """Whether the result of a file is still waited for."""
-        return entry.path in self._expected
-
     def forget(self) -> None:
         """The record is stored, in this transaction: the journal has served."""
         self._journal.clear()
