@@ -12,16 +12,14 @@ from manifestd.model.run_view import RunView
 from manifestd.reports.base import ReportOptions
 from manifestd.reports.escape import html
 from manifestd.reports.html_page import file_table, pieces, tag
+from manifestd.reports.run_sides import brief_items, problem_lines, side_line
 from manifestd.reports.run_telling import (
     Item,
-    items,
     model_line,
     next_steps,
-    problem_lines,
     result_of,
     run_facts,
     run_headline,
-    side_line,
     unverified,
 )
 from manifestd.reports.telling import RESULTS
@@ -77,7 +75,7 @@ def section(model: RunModel) -> Iterator[str]:
     lines += [("Note", note) for note in model.notes]
     if lines:
         yield "<ul>" + "".join(f"<li>{label}: {html(text)}</li>" for label, text in lines) + "</ul>"
-    found = list(items(model))
+    found = brief_items(model)
     yield from _findings([item for item in found if item.file is None])
     for side, diff in zip(model.compared, model.diffs, strict=False):
         files: list[FileDiff] = []

@@ -11,12 +11,11 @@ from manifestd.model.run import Run, RunModel
 from manifestd.model.run_view import RunView
 from manifestd.reports.base import Report, ReportOptions, listed
 from manifestd.reports.escape import html, visible
+from manifestd.reports.run_sides import problem_lines, side_line
 from manifestd.reports.run_telling import (
     items,
     model_line,
     next_steps,
-    problem_lines,
-    side_line,
     unverified,
 )
 from manifestd.reports.telling import (

@@ -10,17 +10,16 @@ from manifestd.model.run import Run, RunModel
 from manifestd.model.run_view import RunView
 from manifestd.reports.base import ReportOptions
 from manifestd.reports.escape import markdown, markdown_name
+from manifestd.reports.run_sides import brief_items, problem_lines, side_line
 from manifestd.reports.run_telling import (
     Item,
     items,
     model_line,
     next_steps,
-    problem_lines,
     result_of,
     run_facts,
     run_headline,
     sentence,
-    side_line,
     unverified,
 )
 from manifestd.reports.telling import RESULTS, based
@@ -103,7 +102,7 @@ def _details(model: RunModel) -> Iterator[str]:
     yield from (f"- **next:** {markdown(step, _STEP)}" for step in next_steps(model))
     yield from (f"- not verified: {markdown(text)}" for text in unverified(model))
     yield from (f"- note: {markdown(note)}" for note in model.notes)
-    found = list(items(model))
+    found = brief_items(model)
     if found:
         yield ""
         yield "| result | side | file | what | known by |"

@@ -6,8 +6,7 @@ Texts from here are not escaped yet: each report escapes them for its medium.
 from __future__ import annotations
 
 import shlex
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
 from manifestd.display import size_text
@@ -183,21 +182,13 @@ def unverified(model: RunModel) -> list[str]:
     for name, diff in zip(model.compared, model.diffs, strict=False):
         count = diff.counts.unverifiable
         if count:
-            said.append(f"{name}: {_files(count)} could not be compared")
+            said.append(f"{name}: {count_of_files(count)} could not be compared")
         for label, part in ((model.reference, diff.left), (name, diff.right)):
             if part.signature != "verified":
                 said.append(f"{label}: the snapshot is {signed(part).lower()}")
     missing = [name for name in model.sides if name not in {model.reference, *model.compared}]
     said += [f"{name}: not compared with {model.reference}" for name in missing]
     return list(dict.fromkeys(said))
-
-
-def side_line(side: RunSide) -> str:
-    """Where a side is and what its snapshot holds, in one line."""
-    if side.snapshot is None:
-        return side.reference
-    revision = f"@{side.revision[:12]}" if side.revision else ""
-    return f"{side.reference}{revision}, {_files(side.files)}, {size_text(side.bytes)}"
 
 
 def _errors(model: RunModel) -> Iterator[Item]:
@@ -277,10 +268,10 @@ def _of_diff(side: str, diff: Diff) -> Iterator[str]:
             yield f"look at {', '.join(places[:_FEW])} in {file.path}"
     again = [file.path for file in wrong if file.verdict in {"different", "leftOnly"}]
     if again:
-        yield f"copy {_names(again)} again from {here} to {there}"
+        yield f"copy {few_names(again)} again from {here} to {there}"
     extra = [file.path for file in wrong if file.verdict == "rightOnly"]
     if extra:
-        yield f"remove {_names(extra)} from {there}, or find out who put it there"
+        yield f"remove {few_names(extra)} from {there}, or find out who put it there"
     for file in [file for file in wrong if file.verdict == "moved"][:_POINTERS]:
         yield (
             f"rename {file.path} back to {file.moved_from} on {side}, or say in manifestd.toml "
@@ -307,38 +298,24 @@ def _grades(side: RunSide) -> Iterator[str]:
     if counts is None:
         return
     if counts.declared:
-        yield f"{_files(counts.declared)} known only by what the source's listing declares"
+        yield f"{count_of_files(counts.declared)} known only by what the source's listing declares"
     if counts.stored:
-        yield f"{_files(counts.stored)} known by a checksum that the store keeps, not read"
+        yield f"{count_of_files(counts.stored)} known by a checksum that the store keeps, not read"
     if counts.none:
-        yield f"{_files(counts.none)} without a known sha256"
+        yield f"{count_of_files(counts.none)} without a known sha256"
 
 
 def _because(problems: int) -> str:
     return f" ({_plural(problems, 'problem', 'problems')})" if problems else ""
 
 
-def problem_lines(side: RunSide, limit: int) -> list[str]:
-    """What a side's snapshot could not do, alike ones counted, at most ``limit`` lines."""
-    shown = [
-        f"{problem.path}: {problem.what}" if problem.path is not None else problem.what
-        for problem in side.problems
-        if problem.severity == "error"
-    ]
-    lines = [text + (f" ({count} times)" if count > 1 else "") for text, count in _count(shown)]
-    more = len(lines) - limit
-    return [*lines[:limit], *([f"and {more} more problems"] if more > 0 else [])]
-
-
-def _count(texts: Iterable[str]) -> list[tuple[str, int]]:
-    return list(Counter(texts).items())
-
-
-def _files(count: int) -> str:
+def count_of_files(count: int) -> str:
+    """``1 file``, ``2 files``."""
     return f"{count} file" if count == 1 else f"{count} files"
 
 
-def _names(paths: list[str]) -> str:
+def few_names(paths: list[str]) -> str:
+    """The first of them, and how many more there are."""
     shown = ", ".join(shorten(path, 120) for path in paths[:_FEW])
     more = len(paths) - _FEW
     return f"{shown} and {more} more" if more > 0 else shown

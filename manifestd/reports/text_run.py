@@ -9,17 +9,15 @@ from manifestd.model.run import Run, RunModel
 from manifestd.model.run_view import RunView
 from manifestd.reports.base import ReportOptions
 from manifestd.reports.escape import shorten, visible
+from manifestd.reports.run_sides import brief_items, problem_lines, side_line
 from manifestd.reports.run_telling import (
     Item,
-    items,
     model_line,
     next_steps,
-    problem_lines,
     result_of,
     run_facts,
     run_headline,
     sentence,
-    side_line,
     unverified,
 )
 from manifestd.reports.telling import RESULTS, based
@@ -62,7 +60,7 @@ def _model(model: RunModel, options: ReportOptions) -> Iterator[str]:
     for name, side in model.sides.items():
         yield f"  {visible(name)}: {_plain(side_line(side))}"
         yield from (f"    problem: {_plain(line)}" for line in problem_lines(side, _PROBLEMS))
-    rows = [item for item in items(model) if item.kind != "side"]
+    rows = [item for item in brief_items(model) if item.kind != "side"]
     yield from (f"  {_item(item, model)}" for item in rows[:_ITEMS])
     if len(rows) > _ITEMS:
         yield f"  and {len(rows) - _ITEMS} more; --format json has them all"
@@ -76,7 +74,7 @@ def _passing(model: RunModel, options: ReportOptions) -> Iterator[str]:
     word = paint(f"{RESULTS['pass']:<7}", COLORS["pass"], options)
     rest = f" [not verified: {'; '.join(unverified(model))}]" if unverified(model) else ""
     yield f"{word} {visible(model.name)}  {_plain(model_line(model) + rest)}"
-    yield from (f"        {_item(item, model)}" for item in list(items(model))[:_ITEMS])
+    yield from (f"        {_item(item, model)}" for item in brief_items(model)[:_ITEMS])
     yield from (f"        note: {_plain(note)}" for note in model.notes)
 
 

@@ -24,7 +24,8 @@ T = TypeVar("T")
 
 _SHOWN: Final = 10
 _PAGE: Final = 256
-_encoder = msgspec.json.Encoder(order="sorted")
+# Not sorted: the order of a model's sides and of values is part of what reports show.
+_encoder = msgspec.json.Encoder()
 
 
 class RunRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger(__name__)
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_QUEUE: Final = 65_536
+_QUEUE: Final = 16_384
 _PACKAGED: Final = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 
 
@@ -85,6 +85,8 @@ def _provider(names: list[str], environ: Mapping[str, str]) -> TracerProvider | 
     provider = TracerProvider(resource=Resource.create(attributes), shutdown_on_exit=False)
     found = 0
     # A run offline ends thousands of spans at once; the usual queue of 2,048 would drop some.
+    # Offline, spans end a thousand a second: the usual queue of 2,048 could lose some, one
+    # without end would grow beside a collector that is slow.
     queue = None if environ.get("OTEL_BSP_MAX_QUEUE_SIZE") else _QUEUE
     for name in names:
         try:

@@ -7,30 +7,39 @@ import io
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 from junitparser import Error, Failure, JUnitXml, Skipped
 
+from manifestd.cli.output import emit_lines, write_lines
+from manifestd.errors import TamperedError
+from manifestd.model.entry import Problem
 from manifestd.model.run import Run
 from manifestd.model.run_view import ListedRun
 from manifestd.reports import REPORTS
 from manifestd.reports.base import ReportOptions
-from manifestd.reports.escape import visible
+from manifestd.reports.escape import json_text, visible
 from manifestd.reports.markdown import MAX_BYTES
+from manifestd.reports.run_sides import side_line
 from manifestd.reports.run_telling import items, next_steps, run_headline, unverified
-from tests.contracts.report_suite import HOSTILE, files_of_every_verdict
+from manifestd.store import open_store
+from tests.contracts.report_suite import HOSTILE, diff_of, files_of_every_verdict
 from tests.reports.run_making import (
     drifted,
     every_end,
     gated,
     hostile_run,
+    keep_run,
     objected,
     passing,
     run_of,
+    run_side,
     undecided,
     unsigned,
 )
@@ -110,6 +119,111 @@ class TestEveryReport:
         text = render(name, hostile_run(hostile))
         assert {char for char in text if not char.isprintable()} <= {"\n"}
         assert text.count("\n") == render(name, hostile_run("plain")).count("\n")
+
+
+class TestSides:
+    """What a side is and what it could not do, said once."""
+
+    WHY = "the model acme/gated is gated"
+
+    def gated_files(self, count: int, files: tuple[str, ...] = ("a", "b", "c", "d", "e")) -> Run:
+        base = undecided("acme/gated")
+        problems = [Problem(path=path, code="access-denied", what=self.WHY) for path in files]
+        diffs = [
+            msgspec.structs.replace(
+                files_of_every_verdict()[5], path=path,
+                reason=f"only the size agrees; left: {self.WHY}" if number else f"left: {self.WHY}",
+            )
+            for number, path in enumerate(files)
+        ]  # fmt: skip
+        more = Problem(code="more-problems", what=f"{count} further problems", severity="note")
+        hub = msgspec.structs.replace(
+            base.sides["hub"], problems=problems + ([more] if count else [])
+        )
+        sides = {**base.sides, "hub": hub, "mirror": run_side("acme/gated")}
+        return run_of(msgspec.structs.replace(base, sides=sides, diffs=[diff_of(diffs)]))
+
+    @pytest.mark.parametrize("name", ["text", "markdown", "html"])
+    def test_what_keeps_many_files_from_being_read_is_said_once(self, name: str) -> None:
+        text = plain(render(name, self.gated_files(0)))
+        assert text.count(self.WHY) == 1
+        assert f"5 files (a, b, c and 2 more): {self.WHY}" in text
+        assert "it could not be read on hub" in text
+        assert "only the size agrees" in text
+
+    @pytest.mark.parametrize("name", ["json", "csv", "sarif", "junit"])
+    def test_rows_that_are_read_alone_say_it_each(self, name: str) -> None:
+        assert render(name, self.gated_files(0)).count(self.WHY) >= 5
+
+    @pytest.mark.parametrize("name", ["text", "markdown", "html"])
+    def test_problems_that_are_not_listed_are_counted(self, name: str) -> None:
+        assert "7 further problems" in render(name, self.gated_files(7))
+        assert f"a: {self.WHY}" in plain(render(name, self.gated_files(0, ("a",))))
+
+    def test_the_reference_stands_before_the_revision_in_words(self) -> None:
+        text = render("text", run_of(drifted()))
+        assert "hub: hf://acme/drift@main, revision 607a30d783df, 10 files" in text
+        revision = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
+        pinned = run_side("x", reference=f"hf://x@{revision}")
+        assert side_line(pinned) == f"hf://x@{revision}, 10 files, 522.7 MiB"
+        image = run_side("x", reference="oci://r/x:1", revision="sha256:" + "ab" * 32)
+        assert side_line(image).startswith("oci://r/x:1, revision sha256:abababababab, ")
+
+
+class TestPieces:
+    """A run from the store, a model at a time, gives the text that one from memory gives."""
+
+    @pytest.mark.parametrize("changes_only", [False, True])
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_stored_run_gives_the_same_text(
+        self, name: str, changes_only: bool, tmp_path: Path
+    ) -> None:
+        hostile = [model for text in HOSTILE.values() for model in hostile_run(text).models]
+        for number, run in enumerate(
+            (run_of(), every_end(), run_of(*hostile, *every_end().models))
+        ):
+            with open_store(tmp_path / f"{number}.db", write=True) as store:
+                keep_run(store, run)
+                options = ReportOptions(changes_only=changes_only)
+                pieces = list(REPORTS.load(name)().run(store.runs.view(), options))
+            assert "".join(pieces) == render(name, run, changes_only=changes_only)
+            assert all(piece.endswith("\n") for piece in pieces)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_model_that_is_damaged_leaves_no_half_of_a_report(
+        self, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / "s.db"
+        with open_store(path, write=True) as store:
+            keep_run(store, run_of(*(drifted(f"m/{number}") for number in range(50))))
+        with sqlite3.connect(path) as connection:
+            damage = (
+                "UPDATE blob SET data = zeroblob(size) WHERE digest ="
+                " (SELECT document FROM run_model WHERE name = 'm/40')"
+            )
+            assert connection.execute(damage).rowcount == 1
+        with open_store(path) as store:
+            view, report = store.runs.view(), REPORTS.load(name)()
+            target = tmp_path / "report"
+            target.write_text("the last one")
+            with pytest.raises(TamperedError):
+                write_lines(target, (p.encode() for p in report.run(view, ReportOptions())))
+            with pytest.raises(TamperedError):
+                emit_lines(report.run(view, ReportOptions()))
+        assert target.read_text() == "the last one"
+        assert not list(tmp_path.glob("*.part"))
+        assert capsys.readouterr().out == ""
+
+    def test_json_is_laid_out_as_a_whole(self) -> None:
+        for run in (run_of(), every_end(), hostile_run(HOSTILE["newlines"])):
+            whole = msgspec.json.format(msgspec.json.encode(run), indent=1).decode()
+            assert render("json", run) == json_text(whole) + "\n"
+
+    def test_sarif_is_laid_out_as_a_whole(self) -> None:
+        for run in (run_of(), every_end(), hostile_run(HOSTILE["newlines"])):
+            text = render("sarif", run)
+            data = msgspec.json.encode(msgspec.json.decode(text))
+            assert json_text(msgspec.json.format(data, indent=1).decode()) + "\n" == text
 
 
 class TestText:

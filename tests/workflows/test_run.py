@@ -244,6 +244,19 @@ class TestOneModel:
         whole = world.run(*command, "--format", "json")
         assert len(whole.json["files"]) == 250
 
+    def test_problems_beyond_those_that_are_kept_are_counted(self, world: World) -> None:
+        files = {f"{number:02}.json": b"{}" for number in range(30)}
+        world.hub.add_repo("acme/tiny", files, gated="auto")
+        world.s3.put("acme/tiny/00.json", b"{}")
+        configure(world, "acme/tiny")
+        [model] = ran(world, code=1)["models"]
+        problems = model["sides"]["hub"]["problems"]
+        assert [problem["code"] for problem in problems[19:]] == ["access-denied", "more-problems"]
+        assert problems[20]["what"].startswith("11 further problems are not listed: manifestd show")
+        lines = world.run("run", "--patience", "0").out.splitlines()
+        [line] = [line for line in lines if line.startswith("    problem: 20 files (00.json, ")]
+        assert "gated" in line
+
 
 class TestEveryFile:
     """Identical files are counted, and named where that is asked for."""
