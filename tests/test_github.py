@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from manifestd.cli.github import MOST, tell_github
 from manifestd.cli.log import PlainLines, configure
 from manifestd.cli.main import run as command_line
-from manifestd.cli.output import emit, emit_json, say
+from manifestd.cli.output import emit, emit_json, emit_lines, say
 from manifestd.cli.workflow_commands import command, guard, guarded
 from manifestd.model.run import Run
 from manifestd.model.run_view import ListedRun
@@ -142,6 +143,25 @@ def test_what_is_printed_commands_nothing(
         assert "##[" not in text
     document = captured.out[captured.out.index("{") :]
     assert json.loads(document) == {"name": attack, "list": [attack]}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_what_is_printed_in_pieces_commands_nothing_however_long(
+    attack: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    names = [attack, *["x" * 1000] * 200, attack]
+    emit_lines(f"{name}\n" for name in names)
+    text = capsys.readouterr().out
+    assert text.count("x" * 1000) == 200
+    assert not NEW.search(text)
+    assert "##[" not in text
+    document = {"names": names}
+    lines = msgspec.json.format(msgspec.json.encode(document), indent=1).decode()
+    emit_lines(f"{line}\n" for line in lines.split("\n"))
+    text = capsys.readouterr().out
+    assert "##[" not in text
+    assert json.loads(text) == document
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
