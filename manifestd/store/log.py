@@ -205,6 +205,18 @@ class Log:
             left -= len(page)
             position = page[-1][0]
 
+    def is_logged(self, documents: Sequence[str], *, times: int = 1) -> bool:
+        """Whether entries name any of these documents, so many times or more; as the index says.
+
+        Raises:
+            MalformedError: Not digests.
+        """
+        marks = ", ".join("?" * len(documents))
+        found = self._database.number(
+            f"SELECT count(*) FROM log WHERE document IN ({marks})", [*map(raw_digest, documents)]
+        )
+        return (found or 0) >= times
+
     def count(self, until: int) -> int:
         """Number of entries logged until a time, in microseconds since 1970, by the index."""
         return self._database.number("SELECT count(*) FROM log WHERE at <= ?", (until,)) or 0

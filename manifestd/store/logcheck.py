@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from manifestd.errors import ManifestdError
+from manifestd.model.envelope import digests_of
 from manifestd.model.logentry import LogEntry, decode_entry
 from manifestd.model.tag import Target
 from manifestd.model.tombstone import read_deletion_statement
@@ -117,10 +118,11 @@ class LogCheck:
             self._signatures = {pair for pair in self._signatures if pair[0] not in gone}
 
     def _note_move(self, entry: LogEntry) -> None:
+        bundle = self._blobs.get(entry.document)
         if entry.document in self._moves:
             self._wrong(f"entry {entry.index} logs a move of {entry.tag} a second time")
-        self._moves.add(entry.document)
-        claim = claim_of(self._blobs.get(entry.document))
+        self._moves.update(digests_of(bundle))
+        claim = claim_of(bundle)
         check_move(entry, claim)
         if self._tags.get(claim.tag) != claim.from_:
             self._wrong(f"entry {entry.index} moves {claim.tag} from what it did not name")

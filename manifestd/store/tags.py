@@ -11,9 +11,8 @@ from datetime import datetime
 
 import msgspec
 
-from manifestd import canonical
 from manifestd.errors import MalformedError, TamperedError, UndecidedError
-from manifestd.model.digest import Digest
+from manifestd.model.envelope import digests_of
 from manifestd.model.logentry import LogEntry
 from manifestd.model.tag import TagPredicate, Target, check_tag, read_tag_statement
 from manifestd.store.blobs import Blobs
@@ -66,13 +65,13 @@ class Tags:
             names = None if last is None else last.claim.to
             if names != claim.from_ and not (adopt and last is None):
                 raise _moved(claim.tag, last)
-            document = Digest("sha256:" + canonical.sha256_hex(bundle))
-            if next(self._log.entries(document=document, limit=1), None) is not None:
+            documents = digests_of(bundle)
+            if self._log.is_logged(documents):
                 raise MalformedError(f"this move of {claim.tag} has been made before")
             self._blobs.put_as(bundle, "statement")
             return self._log.append(
                 "tag",
-                document,
+                documents[0],
                 at,
                 {
                     "tag": claim.tag,
@@ -132,10 +131,10 @@ class Tags:
         return self._log.tags()
 
     def _move(self, entry: LogEntry) -> Move:
-        # A signed statement is true once. Logged again it would move the tag back unasked.
-        if len(list(self._log.entries(document=entry.document, limit=2))) > 1:
-            raise TamperedError(f"the move of {entry.tag} in entry {entry.index} was logged twice")
         bundle = self._blobs.get(entry.document)
+        # A signed statement is true once. Logged again it would move the tag back unasked.
+        if self._log.is_logged(digests_of(bundle), times=2):
+            raise TamperedError(f"the move of {entry.tag} in entry {entry.index} was logged twice")
         claim = claim_of(bundle)
         check_move(entry, claim)
         return Move(entry=entry, claim=claim, bundle=bundle)

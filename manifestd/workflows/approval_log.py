@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from manifestd import canonical
 from manifestd.model.approval import Approval, Revocation
 from manifestd.model.digest import Digest
+from manifestd.model.envelope import digests_of
 from manifestd.model.logentry import Fact, LogEntry, LogKind
 from manifestd.store import Store
 
@@ -49,9 +49,10 @@ def log_revocation(
 def _log(
     store: Store, bundle: bytes, kind: LogKind, facts: dict[str, Fact], now: datetime
 ) -> tuple[Digest, LogEntry | None]:
-    document = Digest("sha256:" + canonical.sha256_hex(bundle))
+    documents = digests_of(bundle)
+    document = documents[0]
     with store.transaction():
-        if next(store.log.entries(kinds=[kind], document=document, limit=1), None) is not None:
+        if store.log.is_logged(documents):
             return document, None
         store.blobs.put_as(bundle, "statement")
         return document, store.log.append(kind, document, now, facts)

@@ -24,6 +24,7 @@ from manifestd.model.approval import (
 )
 from manifestd.model.approvals import ApprovalState, ApprovalStatus, Approver
 from manifestd.model.digest import Digest
+from manifestd.model.envelope import digests_of
 from manifestd.model.logentry import LogEntry, time_text
 from manifestd.model.snapshot import Snapshot, moment_of
 from manifestd.model.tag import check_tag
@@ -158,7 +159,7 @@ def find_approvals(store: Store, trust: Trust, tag: str) -> Iterator[Found]:
         flaw = check.why if check.state != "verified" else None
         if flaw is None and check.person != approval.approver:
             flaw = f"it is signed by {check.person}, and says it is by {approval.approver}"
-        taken_back = revoked.get(entry.document)
+        taken_back = next((revoked[name] for name in digests_of(bundle) if name in revoked), None)
         yield Found(
             entry=entry,
             approval=approval,

@@ -12,7 +12,6 @@ from typing import Final
 
 import msgspec
 
-from manifestd import canonical
 from manifestd.errors import (
     MalformedError,
     NotVerifiedError,
@@ -27,6 +26,7 @@ from manifestd.model.approval import (
     read_approval_statement,
     read_revocation_statement,
 )
+from manifestd.model.envelope import digests_of
 from manifestd.model.importing import Brought, StatementKind
 from manifestd.model.snapshot import moment_of
 from manifestd.model.tag import TagPredicate, read_tag_statement
@@ -90,9 +90,9 @@ def _bring(store: Store, desk: Desk, bundle: bytes) -> Brought:
         by = claim.by
     else:
         raise MalformedError("the bundle carries a statement of a kind that bundles do not have")
-    document = "sha256:" + canonical.sha256_hex(bundle)
-    found = Brought(kind=kind, statement=document, tag=claim.tag, by=by, state="known")
-    if next(store.log.entries(kinds=[kind], document=document, limit=1), None) is not None:
+    documents = digests_of(bundle)
+    found = Brought(kind=kind, statement=documents[0], tag=claim.tag, by=by, state="known")
+    if store.log.is_logged(documents):
         return found
     try:
         if isinstance(claim, Approval):

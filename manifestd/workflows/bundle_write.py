@@ -19,6 +19,7 @@ from manifestd.model.bundlefile import (
     SuggestedKey,
     head_of,
 )
+from manifestd.model.envelope import digests_of
 from manifestd.signing.base import Signer
 from manifestd.signing.public import read_public_key
 from manifestd.signing.trust import Trust
@@ -157,12 +158,13 @@ def statements_about(store: Store, snapshots: Sequence[str]) -> list[bytes]:
     """
     manifests = {store.snapshots.load(digest).manifest for digest in snapshots} - {None}
     found: dict[str, int] = {}
-    for entry in store.log.entries(kinds=["approval", "revocation"]):
-        if entry.kind == "approval":
-            wanted = entry.fact("manifest") in manifests
-        else:
-            wanted = entry.fact("revokes") in found
-        if wanted:
+    given: set[str | None] = set()
+    for entry in store.log.entries(kinds=["approval"]):
+        if entry.fact("manifest") in manifests:
+            found.setdefault(entry.document, entry.index)
+            given.update(digests_of(store.blobs.get(entry.document)))
+    for entry in store.log.entries(kinds=["revocation"]):
+        if entry.fact("revokes") in given:
             found.setdefault(entry.document, entry.index)
     for move in store.tags.current():
         if move.claim.to is not None and move.claim.to.snapshot in snapshots:

@@ -9,6 +9,7 @@ import msgspec
 
 from manifestd.errors import ManifestdError, NotVerifiedError, TamperedError
 from manifestd.model.approval import read_approval_statement
+from manifestd.model.envelope import digests_of
 from manifestd.model.history import Ledger, Release
 from manifestd.model.logentry import LogEntry
 from manifestd.model.snapshot import moment_of
@@ -104,7 +105,7 @@ def _approvers(store: Store, trust: Trust, move: Move, events: list[LogEntry]) -
         if entry.kind == "approval"
         and entry.tag == move.claim.tag
         and entry.fact("manifest") == move.claim.to.manifest
-        and entry.document not in revoked
+        and revoked.isdisjoint(digests_of(store.blobs.get(entry.document)))
     ]
     return list(dict.fromkeys(filter(None, names)))
 
