@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from manifestd._version import __version__
+from manifestd._version import TOOL
 from manifestd.cli.approve_text import request_text, status_text
 from manifestd.cli.context import Context
 from manifestd.cli.named_file import naming, read_named
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from manifestd.model.approvals import ApprovalResult
     from manifestd.signing.base import Signer
     from manifestd.store import Store
-    from manifestd.workflows.approvals import Desk
 
 _WAYS = "--request, --sign, --add, --status and --revoke"
 _REQUESTS = "a request is made by `manifestd approve NAME:TAG REF --request -o FILE`"
@@ -110,7 +109,7 @@ def _request(
 ) -> int:
     from manifestd.workflows.approving import keep_request
 
-    with context.open_store(write=_there(context)) as store:
+    with context.change_store() as store:
         data = _made(context, store, names, valid_for)
         keep_request(store, data)
     if output is None or str(output) == "-":
@@ -142,7 +141,7 @@ def _sign(
     say(request_text(shown), stream=sys.stderr)
     _confirm(yes=yes)
     bundle = sign_request(
-        data, signer, now=datetime.now(UTC), tool=_tool(), reason=reason,
+        data, signer, now=datetime.now(UTC), tool=TOOL, reason=reason,
         valid_for=span_of(valid_for) if valid_for else None,
     )  # fmt: skip
     if output is None or str(output) == "-":
@@ -159,11 +158,11 @@ def _add(context: Context, paths: tuple[Path, ...], form: str) -> int:
     from manifestd.workflows.approving import add_approval
 
     code = 0
-    desk = _desk(context)
+    desk = context.desk()
     if len(paths) > 1 and form == "json":
         raise UsageError("--format json prints one document", hint="add one file at a time")
     bundles = [(path, read_named(path, MAX_REQUEST).strip()) for path in paths]
-    with context.open_store(write=_there(context)) as store:
+    with context.change_store() as store:
         for path, bundle in bundles:
             with naming(path, _APPROVALS):
                 result = add_approval(store, desk, bundle)
@@ -189,23 +188,23 @@ def _approve(
     )
 
     signer = _signer(context, key)
-    with context.open_store(write=_there(context)) as store:
+    with context.change_store() as store:
         data = _made(context, store, names, valid_for)
         say(request_text(read_request(data)), stream=sys.stderr)
         _confirm(yes=yes)
-        bundle = sign_request(data, signer, now=datetime.now(UTC), tool=_tool(), reason=reason)
+        bundle = sign_request(data, signer, now=datetime.now(UTC), tool=TOOL, reason=reason)
         with store.transaction():
             keep_request(store, data)
-            result = add_approval(store, _desk(context), bundle)
+            result = add_approval(store, context.desk(), bundle)
     return _show(result, form)
 
 
 def _revoke(context: Context, digest: str, reason: str | None, key: str | None, form: str) -> int:
     from manifestd.workflows.revoking import revoke_approval
 
-    signer = context.signer(key)
-    with context.open_store(write=_there(context)) as store:
-        result = revoke_approval(store, _desk(context), signer, digest, reason or "")
+    desk = context.desk(context.signer(key))
+    with context.change_store() as store:
+        result = revoke_approval(store, desk, digest, reason or "")
     _show(result, form)
     return 0
 
@@ -222,7 +221,7 @@ def _status(context: Context, names: tuple[str, ...], form: str) -> int:
                 hint=f"write: manifestd approve --status {tag} REF",
             )
         snapshot = store.snapshots.resolve(names[-1])
-        found = approval_status(store, _desk(context), tag, snapshot)
+        found = approval_status(store, context.desk(), tag, snapshot)
     if form == "json":
         emit_json(found)
     else:
@@ -234,7 +233,7 @@ def _made(context: Context, store: Store, names: tuple[str, ...], valid_for: str
     from manifestd.workflows.approving import VALID_FOR, make_request
 
     span = span_of(valid_for) if valid_for else VALID_FOR
-    return make_request(store, _desk(context), names[0], names[1], valid_for=span)
+    return make_request(store, context.desk(), names[0], names[1], valid_for=span)
 
 
 def _show(result: ApprovalResult, form: str) -> int:
@@ -266,18 +265,10 @@ def span_of(text: str) -> timedelta:
     return timedelta(hours=int(text[:-1]) * hours)
 
 
-def _desk(context: Context) -> Desk:
-    from manifestd.workflows.approvals import Desk
-
-    return Desk(config=context.config, trust=context.trust(), now=datetime.now(UTC), tool=_tool())
-
-
 def _signer(context: Context, key: str | None) -> Signer:
-    signer = context.signer(key)
-    if signer is None:
-        raise UsageError("an approval must be signed, and no key is configured",
-                         hint="name yours: --key keys/NAME.pem")  # fmt: skip
-    return signer
+    from manifestd.signing.base import needed
+
+    return needed(context.signer(key), "an approval")
 
 
 def _confirm(*, yes: bool) -> None:
@@ -290,17 +281,7 @@ def _confirm(*, yes: bool) -> None:
     click.confirm("Sign this approval?", abort=True, err=True)
 
 
-def _there(context: Context) -> bool:
-    """True, once there is a store: a typing error must not make an empty one."""
-    context.open_store().close()
-    return True
-
-
 def _no_names(names: tuple[str, ...]) -> None:
     if names:
         raise UsageError(f"not expected here: {printable(' '.join(names))}",
                          hint="the file or digest says what it is about")  # fmt: skip
-
-
-def _tool() -> str:
-    return f"manifestd/{__version__}"

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from manifestd._version import TOOL
 
 if TYPE_CHECKING:
     from manifestd.config import Config
     from manifestd.signing.base import Signer
     from manifestd.signing.trust import Trust
     from manifestd.store import Store
+    from manifestd.workflows.desk import Desk
     from manifestd.workflows.opened import Opened
 
 
@@ -65,6 +69,15 @@ class Context:
 
         return open_store(self.store_path, write=write, cache=cache)
 
+    def change_store(self) -> Store:
+        """Open the store that is there, to write: a typing error must not make an empty one.
+
+        Raises:
+            NotStoredError: There is none.
+        """
+        self.open_store().close()
+        return self.open_store(write=True)
+
     @contextmanager
     def gathered(self, *references: str) -> Iterator[tuple[Store, list[str]]]:
         """The store for reading references, some of which may be bundle files; see ``opened``."""
@@ -91,6 +104,13 @@ class Context:
         from manifestd.signing import signer_for
 
         return signer_for(uri, passphrase=self._passphrase)
+
+    def desk(self, signer: Signer | None = None) -> Desk:
+        """By what statements are judged now, and signed with a key if one is given."""
+        from manifestd.workflows.desk import Desk
+
+        now = datetime.now(UTC)
+        return Desk(config=self.config, trust=self.trust(), now=now, tool=TOOL, signer=signer)
 
     def own_outputs(self) -> tuple[str, ...]:
         """Absolute paths that manifestd itself writes; directory snapshots leave them out."""

@@ -118,11 +118,10 @@ def _oms(
     key: str | None,
     ignore: tuple[str, ...],
 ) -> str:
+    from manifestd.signing.base import needed
     from manifestd.workflows.oms import sign_as_oms
 
-    signer = context.signer(key)
-    if signer is None:
-        raise UsageError("no key to sign with", hint="name one with --key")
+    signer = needed(context.signer(key), "an OMS signature")
     if output.exists() and not is_device(output):  # it may be the publisher's own signature
         raise UsageError(f"{output} exists", hint="name a new file or remove the old one")
     write_file(output, sign_as_oms(store, reference, signer, (*ignore, output.name)))

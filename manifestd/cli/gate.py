@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from manifestd._version import __version__
+from manifestd._version import TOOL
 from manifestd.cli.approve import span_of
 from manifestd.cli.context import Context
 from manifestd.cli.output import emit, emit_json, write_file
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from manifestd.model.gate import GateReport
     from manifestd.model.snapshot import ReadMode
     from manifestd.store import Store
-    from manifestd.workflows.approvals import Desk
+    from manifestd.workflows.desk import Desk
     from manifestd.workflows.gate import Candidate
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,6 @@ def gate(
     from the store, with no network. A file that `export --as bundle` wrote is
     judged by what it carries, and by the store if there is one.
     """
-    from manifestd.workflows.approvals import Desk
     from manifestd.workflows.gate import judge_gate
     from manifestd.workflows.gate_place import is_place
     from manifestd.workflows.opened import is_bundle
@@ -99,9 +98,7 @@ def gate(
         else:
             stored = _stored(context, reference, bundle, receipt)
             store, candidate = stack.enter_context(stored)
-        desk = Desk(
-            config=context.config, trust=context.trust(), now=datetime.now(UTC), tool=_tool()
-        )
+        desk = context.desk()
         report = judge_gate(store, desk, tag, candidate)
         if receipt is not None and report.open:
             report = _receipt(context, store, desk, report, receipt, key=key, valid_for=span)
@@ -142,11 +139,9 @@ def _writable(context: Context, *, keep: bool) -> Iterator[Store]:
     """The store, or a copy of it that is thrown away where nothing is to be or can be written."""
     from manifestd.store import open_store
 
-    # Reading first: a typing error must not make an empty store.
-    context.open_store().close()
     if keep:
         try:
-            store = context.open_store(write=True)
+            store = context.change_store()
         except (AccessDeniedError, ConfigError) as error:
             log.warning("what is seen is not kept: %s", error.what)
         else:
@@ -177,7 +172,7 @@ def _look(
 
     look = Look(
         config=context.config,
-        tool=_tool(),
+        tool=TOOL,
         signer=context.signer(key),
         own_outputs=(*context.own_outputs(), *_outputs(receipt)),
         read=read,
@@ -192,7 +187,8 @@ def _receipt(
 ) -> GateReport:  # fmt: skip
     from manifestd.workflows.receipt import log_receipt, write_receipt
 
-    bundle = write_receipt(store, desk, context.signer(key), report, valid_for=valid_for)
+    desk = msgspec.structs.replace(desk, signer=context.signer(key))
+    bundle = write_receipt(store, desk, report, valid_for=valid_for)
     log_receipt(store, desk, bundle, report)
     write_file(path, bundle)
     return msgspec.structs.replace(report, receipt=str(path))
@@ -220,7 +216,3 @@ def _lines(report: GateReport) -> Iterator[str]:
         yield f"  manifest {report.manifest or 'none'}"
     if report.receipt is not None:
         yield printable(f"  receipt  {report.receipt}")
-
-
-def _tool() -> str:
-    return f"manifestd/{__version__}"

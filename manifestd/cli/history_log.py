@@ -224,13 +224,9 @@ def prove(
 
 
 def _signer(context: Context, key: str | None) -> Signer:
-    signer = context.signer(key)
-    if signer is None:
-        raise UsageError(
-            "a checkpoint must be signed, and no key is configured",
-            hint='set `[signing] key = "keys/…"`, or give --key',
-        )
-    return signer
+    from manifestd.signing.base import needed
+
+    return needed(context.signer(key), "a checkpoint")
 
 
 def _note(context: Context, path: Path) -> bytes:

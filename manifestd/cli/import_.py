@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from manifestd._version import __version__
+from manifestd._version import TOOL
 from manifestd.cli.context import Context
 from manifestd.cli.named_file import read_public
 from manifestd.cli.output import emit, emit_json, say
@@ -69,7 +69,7 @@ def import_(
         place=place,
         checksums=checksums,
         oms_key=read_public(oms_key).pem if oms_key else None,
-        tool=f"manifestd/{__version__}",
+        tool=TOOL,
     )
     signer = None if no_sign else context.signer(key)
     with context.open_store(write=True) as store:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from manifestd._version import __version__
+from manifestd._version import TOOL
 from manifestd.cli.context import Context
 from manifestd.cli.output import emit, emit_json, say, table
 from manifestd.display import printable, size_text
@@ -123,7 +123,7 @@ def _take(context: Context, request: Any, form: str, options: dict[str, Any]) ->
         taken = take_snapshot(
             request,
             store=store,
-            tool=f"manifestd/{__version__}",
+            tool=TOOL,
             signer=signer,
             progress=partial(progress, quiet=context.quiet or form == "json"),
         )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from manifestd._version import __version__
 from manifestd.cli.context import Context
 from manifestd.cli.output import emit, emit_json
 from manifestd.display import printable, size_text
@@ -134,19 +132,9 @@ def prune(
     from manifestd.workflows.prune import prune as remove
 
     rule = Rule(keep=keep, before=None if before is None else parse_day(before), name=name)
-    trust = context.trust()
-    context.open_store().close()
-    with context.open_store(write=not dry_run) as opened:
-        found = remove(
-            opened,
-            rule,
-            signer=None if dry_run else context.signer(key),
-            trust=trust,
-            now=datetime.now(UTC),
-            tool=f"manifestd/{__version__}",
-            reason=reason,
-            dry_run=dry_run,
-        )
+    desk = context.desk(None if dry_run else context.signer(key))
+    with context.open_store() if dry_run else context.change_store() as opened:
+        found = remove(opened, desk, rule, reason=reason, dry_run=dry_run)
     if form == "json":
         emit_json(found)
         return

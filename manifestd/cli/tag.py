@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from manifestd._version import __version__
 from manifestd.cli.context import Context
 from manifestd.cli.output import emit, emit_json, say, table
 from manifestd.display import printable
@@ -15,7 +13,6 @@ from manifestd.errors import UsageError
 
 if TYPE_CHECKING:
     from manifestd.model.history import TagResult, TagState
-    from manifestd.workflows.tags import Mover
 
 
 @click.command(
@@ -80,9 +77,15 @@ def _set(
 ) -> None:
     from manifestd.workflows.tags import set_tag
 
-    mover = _mover(context, key)
-    with context.open_store(write=True) as store:
-        result = set_tag(store, mover, names[0], names[1], reason=reason, expect=expect)
+    with context.change_store() as store:
+        result = set_tag(
+            store,
+            context.desk(context.signer(key)),
+            names[0],
+            names[1],
+            reason=reason,
+            expect=expect,
+        )
     _show_result(result, form)
 
 
@@ -91,24 +94,9 @@ def _delete(context: Context, name: str, reason: str | None, key: str | None, fo
 
     if not reason:
         raise UsageError("say why the tag is deleted", hint="add --reason TEXT")
-    mover = _mover(context, key)
-    with context.open_store(write=True) as store:
-        result = delete_tag(store, mover, name, reason=reason)
+    with context.change_store() as store:
+        result = delete_tag(store, context.desk(context.signer(key)), name, reason=reason)
     _show_result(result, form)
-
-
-def _mover(context: Context, key: str | None) -> Mover:
-    from manifestd.workflows.tags import Mover
-
-    # Reading first: a typing error must not make an empty store.
-    context.open_store().close()
-    return Mover(
-        config=context.config,
-        trust=context.trust(),
-        signer=context.signer(key),
-        now=datetime.now(UTC),
-        tool=f"manifestd/{__version__}",
-    )
 
 
 def _show_result(result: TagResult, form: str) -> None:

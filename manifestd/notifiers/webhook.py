@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 from urllib.parse import quote, urlsplit
 
-from manifestd._version import __version__
+from manifestd._version import TOOL
 from manifestd.errors import ConfigError, UndecidedError, UnreachableError
 from manifestd.notifiers.address import Address, is_address, resolve
 from manifestd.notifiers.base import SECONDS, Channel, Message, Notifier
@@ -123,7 +123,7 @@ class WebhookNotifier(Notifier):
         return {
             "host": self._netloc,
             "content-type": "application/json",
-            "user-agent": f"manifestd/{__version__}",
+            "user-agent": TOOL,
             "webhook-id": message.identity,
             "webhook-timestamp": str(message.sent_at),
             "webhook-signature": sign(

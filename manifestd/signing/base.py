@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
+from manifestd.errors import UsageError
+
 Passphrase = Callable[[], bytes | None]
 """Gives the passphrase of an encrypted key, asking a person if need be; None: nobody is there."""
 
@@ -36,3 +38,21 @@ class Signer(ABC):
     @abstractmethod
     def public_pem(self) -> bytes:
         """SubjectPublicKeyInfo in PEM, 64-column lines, LF, final newline."""
+
+
+def needed(signer: Signer | None, what: str) -> Signer:
+    """The signer, where something cannot stay unsigned.
+
+    Args:
+        signer: The one that is configured, if any.
+        what: What must be signed, for the message: "an approval".
+
+    Raises:
+        UsageError: There is none.
+    """
+    if signer is None:
+        raise UsageError(
+            f"{what} must be signed, and no key is configured",
+            hint='name one with --key, or set `[signing] key = "keys/…"`',
+        )
+    return signer

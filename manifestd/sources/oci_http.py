@@ -28,7 +28,7 @@ from urllib3.exceptions import (
 )
 from urllib3.util import Timeout
 
-from manifestd._version import __version__
+from manifestd._version import TOOL
 from manifestd.errors import AccessDeniedError, RateLimitedError, TransientError, UnreachableError
 from manifestd.model.reference import OciReference
 from manifestd.redact import redact
@@ -241,7 +241,7 @@ class Registry:
     # -- inside -----------------------------------------------------------------------------
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> Answer:
-        sent = {"User-Agent": f"manifestd/{__version__}", "Accept-Encoding": "identity", **headers}
+        sent = {"User-Agent": TOOL, "Accept-Encoding": "identity", **headers}
         with self._lock:
             self.requests += 1
             if self._is_own(url) and self._authorization is not None:

@@ -15,7 +15,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.utils import parse_timestamp
 
-from manifestd._version import __version__
+from manifestd._version import TOOL
 from manifestd.sources.base import Shared, SourceSettings
 from manifestd.sources.s3_errors import FAULTS, translate
 from manifestd.sources.s3_options import S3Options
@@ -116,7 +116,7 @@ class Session:
             read_timeout=self._settings.read_timeout,
             tcp_keepalive=True,
             signature_version=botocore.UNSIGNED if self._options.anonymous else None,
-            user_agent_extra=f"manifestd/{__version__}",
+            user_agent_extra=TOOL,
             s3={"addressing_style": style} if style else None,
             # Whole reads ask for the checksum themselves; some servers echo the whole
             # object's checksum on ranges, which would make every resumed read fail.

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from manifestd.config import Config
 from manifestd.config.shape import TagRule
 from manifestd.errors import NotApprovedError, TamperedError
 from manifestd.model.approval import (
@@ -34,26 +33,11 @@ from manifestd.rules.quorum import Demand, Outcome, Question, Seats, Vote, judge
 from manifestd.signing.trust import Trust
 from manifestd.store import Store
 from manifestd.store.rows import payload_of
+from manifestd.workflows.desk import Desk
 from manifestd.workflows.sign import judge_statement, signatures_of
 
 if TYPE_CHECKING:
     from manifestd.model.finding import PolicyVerdict
-
-
-class Desk(msgspec.Struct, frozen=True, kw_only=True):
-    """What approvals are judged and signed by.
-
-    Attributes:
-        config: Has the rules and the policy.
-        trust: The keys that count.
-        now: The moment as of which approvals must count.
-        tool: Name and version of what writes statements.
-    """
-
-    config: Config
-    trust: Trust
-    now: datetime
-    tool: str
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):

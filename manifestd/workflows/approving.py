@@ -43,12 +43,8 @@ from manifestd.signing.dsse import sign_statement, verify_bundle
 from manifestd.signing.public import read_public_key
 from manifestd.store import Store
 from manifestd.workflows.approval_log import log_approval
-from manifestd.workflows.approvals import (
-    Desk,
-    approval_status,
-    approvers,
-    verdict_of,
-)
+from manifestd.workflows.approvals import approval_status, approvers, verdict_of
+from manifestd.workflows.desk import Desk
 from manifestd.workflows.sign import signature_of
 
 VALID_FOR: Final = timedelta(days=90)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from manifestd._version import __version__
+from manifestd._version import TOOL
 from manifestd.config import Config
 from manifestd.errors import UsageError
 from manifestd.model.bundlefile import (
@@ -100,7 +100,7 @@ def write_bundle(
     ]
     index = BundleIndex(
         made_at=(now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        tool=f"manifestd/{__version__}",
+        tool=TOOL,
         snapshots=items,
         statements=[_named(data) for data in statements],
         keys=list(keys),

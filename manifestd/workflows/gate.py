@@ -24,7 +24,8 @@ from manifestd.model.logentry import time_text
 from manifestd.model.snapshot import Snapshot
 from manifestd.model.tag import Target, check_tag
 from manifestd.store import Store
-from manifestd.workflows.approvals import Desk, approval_status, verdict_of
+from manifestd.workflows.approvals import approval_status, verdict_of
+from manifestd.workflows.desk import Desk
 from manifestd.workflows.sign import signature_of
 from manifestd.workflows.tags import state_of
 

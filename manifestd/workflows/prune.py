@@ -19,10 +19,9 @@ from manifestd.model.tag import MAX_REASON
 from manifestd.model.tombstone import MAX_REMOVED, DeletionPredicate, Removed, deletion_statement
 from manifestd.signing.base import Signer
 from manifestd.signing.dsse import sign_statement
-from manifestd.signing.trust import Trust
 from manifestd.store import Row, Store
 from manifestd.store.rows import microseconds
-from manifestd.workflows.tags import authority
+from manifestd.workflows.desk import Desk
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,25 +82,14 @@ def choose(store: Store, rule: Rule) -> tuple[list[Row], int]:
 
 
 def prune(
-    store: Store,
-    rule: Rule,
-    *,
-    signer: Signer | None,
-    trust: Trust,
-    now: datetime,
-    tool: str,
-    reason: str | None = None,
-    dry_run: bool = False,
+    store: Store, desk: Desk, rule: Rule, *, reason: str | None = None, dry_run: bool = False
 ) -> Pruned:
     """Remove what a rule lets go, with one tombstone for each 500 snapshots.
 
     Args:
         store: Opened for writing.
+        desk: Where it is done; has the key that signs the tombstones.
         rule: Which may go.
-        signer: Signs the tombstones.
-        trust: The keys that count.
-        now: The time.
-        tool: Name and version of what writes the tombstones.
         reason: Why; None: the rule in words.
         dry_run: Only say which would go.
 
@@ -117,17 +105,16 @@ def prune(
     )  # fmt: skip
     if dry_run or not going:
         return answer
-    key, person = authority(signer, trust, now)
+    hand = desk.authority("a removal", "tag")
     claim = DeletionPredicate(
         removed=[],
-        at=time_text(now),
-        by=person,
-        key_id=key.key_id,
+        at=time_text(desk.now),
+        by=hand.person,
+        key_id=hand.key_id,
         reason=_checked(rule.reason() if reason is None else reason),
-        tool=tool,
+        tool=desk.tool,
     )
-    assert signer is not None
-    bundles = [_tombstone(claim, part, signer) for part in _parts(going)]
+    bundles = [_tombstone(claim, part, hand.signer) for part in _parts(going)]
     with store.transaction():
         # Somebody may have tagged or approved one of them while the tombstones were signed.
         protected = _named(store)
@@ -138,7 +125,7 @@ def prune(
                 hint="run the command again",
             )
         removal = store.removal()
-        entries = [removal.remove(bundle, now).index for bundle in bundles]
+        entries = [removal.remove(bundle, desk.now).index for bundle in bundles]
         freed = removal.collect()
     return msgspec.structs.replace(answer, blobs=freed.blobs, bytes=freed.bytes, entries=entries)
 

@@ -25,13 +25,11 @@ from manifestd.model.receipt import (
 from manifestd.model.reference import HubReference, parse_reference
 from manifestd.model.snapshot import Snapshot, moment_of
 from manifestd.rules.globs import matches_any
-from manifestd.signing.base import Signer
 from manifestd.signing.dsse import sign_statement, verify_bundle
-from manifestd.signing.public import read_public_key
 from manifestd.signing.trust import Trust
 from manifestd.store import Store
 from manifestd.store.rows import payload_of
-from manifestd.workflows.approvals import Desk
+from manifestd.workflows.desk import Desk
 from manifestd.workflows.plan import SnapshotRequest
 from manifestd.workflows.taking import open_source
 
@@ -49,19 +47,13 @@ _SHOWN: Final = 20
 
 
 def write_receipt(
-    store: Store,
-    desk: Desk,
-    signer: Signer | None,
-    report: GateReport,
-    *,
-    valid_for: timedelta = VALID_FOR,
+    store: Store, desk: Desk, report: GateReport, *, valid_for: timedelta = VALID_FOR
 ) -> bytes:
     """Sign a receipt for a gate that is open; returns the bundle.
 
     Args:
         store: Has the snapshot that passed.
-        desk: Where it is done.
-        signer: The key of the machine that ran the gate.
+        desk: Where it is done; has the key of the machine that ran the gate.
         report: What the gate answered.
         valid_for: How long the receipt counts.
 
@@ -72,15 +64,9 @@ def write_receipt(
     """
     if not (report.open and report.snapshot and report.manifest and report.policy):
         raise UsageError("a receipt is written for an open gate only")
-    if signer is None:
-        raise UsageError(
-            "a receipt must be signed, and no key is configured",
-            hint='set `[signing] key = "keys/…"`, or name one with --key',
-        )
     if not timedelta(0) < valid_for <= MAX_VALID:
         raise UsageError(f"a receipt can count for up to {MAX_VALID.days} days")
-    key = read_public_key(signer.public_pem())
-    person = desk.trust.require(key, "gate", desk.now).person
+    hand = desk.authority("a receipt", "gate")
     record = store.snapshots.load(report.snapshot)
     fingerprint, known = _fingerprint(store, record)
     receipt = Receipt(
@@ -95,12 +81,12 @@ def write_receipt(
         files=record.files,
         fingerprint=fingerprint,
         known=known,
-        by=person,
-        key_id=key.key_id,
+        by=hand.person,
+        key_id=hand.key_id,
         inputs=_inputs(store, report),
         tool=desk.tool,
     )
-    return sign_statement(receipt_statement(receipt), signer)
+    return sign_statement(receipt_statement(receipt), hand.signer)
 
 
 def log_receipt(store: Store, desk: Desk, bundle: bytes, report: GateReport) -> LogEntry:

@@ -11,24 +11,20 @@ from manifestd.model.approvals import ApprovalResult
 from manifestd.model.digest import Digest, hex_of
 from manifestd.model.logentry import time_text
 from manifestd.model.tag import check_tag
-from manifestd.signing.base import Signer
 from manifestd.signing.dsse import sign_statement
-from manifestd.signing.public import read_public_key
 from manifestd.store import Store
 from manifestd.workflows.approval_log import log_revocation
-from manifestd.workflows.approvals import Desk, approval_status, find_approvals, revocations
+from manifestd.workflows.approvals import approval_status, find_approvals, revocations
 from manifestd.workflows.approving import checked_reason
+from manifestd.workflows.desk import Desk
 
 
-def revoke_approval(
-    store: Store, desk: Desk, signer: Signer | None, approval: str, reason: str
-) -> ApprovalResult:
+def revoke_approval(store: Store, desk: Desk, approval: str, reason: str) -> ApprovalResult:
     """Take an approval back: whoever gave it may, and everybody who may approve.
 
     Args:
         store: Opened for writing.
-        desk: Where it is done.
-        signer: The key of who does it.
+        desk: Where it is done; has the key of who does it.
         approval: Digest of the approval, or at least 8 hex digits of its beginning.
         reason: Why.
 
@@ -38,10 +34,7 @@ def revoke_approval(
         UntrustedError: The key may not.
     """
     document, tag = _approval_named(store, approval)
-    if signer is None:
-        raise UsageError("a revocation must be signed, and no key is configured",
-                         hint="name one with --key, or set `[signing] key`")  # fmt: skip
-    key = read_public_key(signer.public_pem())
+    signer, key = desk.own_key("a revocation")
     found = next(
         item for item in find_approvals(store, desk.trust, tag) if item.entry.document == document
     )

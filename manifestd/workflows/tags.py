@@ -6,7 +6,6 @@ names what the tag named before, so of two moves at one time only one can hold.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -26,36 +25,17 @@ from manifestd.model.snapshot import Snapshot
 from manifestd.model.tag import MAX_REASON, TagPredicate, Target, check_tag, tag_statement
 from manifestd.rules.complete import identity_of
 from manifestd.rules.globs import matches
-from manifestd.signing.base import Signer
 from manifestd.signing.dsse import sign_statement
-from manifestd.signing.public import PublicKey, read_public_key
 from manifestd.signing.trust import Trust
 from manifestd.store import Store
 from manifestd.store.tags import Move
+from manifestd.workflows.desk import Desk, Hand
 from manifestd.workflows.sign import judge_statement, signature_of
-
-
-class Mover(msgspec.Struct, frozen=True, kw_only=True):
-    """Who moves a tag, with what, and when.
-
-    Attributes:
-        config: Its ``[[tags]]`` rules hold.
-        trust: The keys that count.
-        signer: The mover's key; None: none is configured.
-        now: The time.
-        tool: Name and version of what writes the statement.
-    """
-
-    config: Config
-    trust: Trust
-    signer: Signer | None
-    now: datetime
-    tool: str
 
 
 def set_tag(
     store: Store,
-    mover: Mover,
+    desk: Desk,
     tag: str,
     reference: str,
     *,
@@ -66,7 +46,7 @@ def set_tag(
 
     Args:
         store: Opened for writing.
-        mover: Who does it.
+        desk: Where it is done; has the key of who does it.
         tag: ``NAME:TAG``.
         reference: The snapshot.
         reason: Why, for the history.
@@ -85,8 +65,8 @@ def set_tag(
     digest = store.snapshots.resolve(reference)
     record = store.snapshots.load(digest)
     target = _target(digest, record)
-    key, person = _authority(mover)
-    state = _signature(store, digest, record, mover.trust)
+    hand = desk.authority("a move of a tag", "tag")
+    state = _signature(store, digest, record, desk.trust)
     result = TagResult(
         tag=tag,
         action="moved" if before else "set",
@@ -94,24 +74,24 @@ def set_tag(
         snapshot=digest,
         manifest=target.manifest,
         signature=state,
-        by=person,
-        key_id=key.key_id,
+        by=hand.person,
+        key_id=hand.key_id,
         entry=None,
     )
     if before == target:
         return msgspec.structs.replace(result, action="unchanged")
     size = store.log.size
-    _check_rules(store, mover, tag, before, digest)
-    bundle = _signed(mover, key, person, tag=tag, before=before, target=target, reason=reason)
+    _check_rules(store, desk, tag, before, digest)
+    bundle = _signed(desk, hand, tag=tag, before=before, target=target, reason=reason)
     with store.transaction():
         if store.log.size != size:
             # An approval may have been revoked meanwhile: the rules hold at the move or it fails.
-            _check_rules(store, mover, tag, before, digest)
-        entry = store.tags.move(bundle, mover.now)
+            _check_rules(store, desk, tag, before, digest)
+        entry = store.tags.move(bundle, desk.now)
     return msgspec.structs.replace(result, entry=entry.index)
 
 
-def delete_tag(store: Store, mover: Mover, tag: str, *, reason: str) -> TagResult:
+def delete_tag(store: Store, desk: Desk, tag: str, *, reason: str) -> TagResult:
     """Delete a tag. Its history stays, with a signed statement that it ended.
 
     Raises:
@@ -123,11 +103,11 @@ def delete_tag(store: Store, mover: Mover, tag: str, *, reason: str) -> TagResul
     before = store.tags.target(check_tag(tag))
     if before is None:
         raise _no_tag(store, tag)
-    if _is_immutable(mover.config, tag):
+    if _is_immutable(desk.config, tag):
         raise _immutable(tag, before, "it stays; what replaces it gets a tag of its own")
-    key, person = _authority(mover)
-    bundle = _signed(mover, key, person, tag=tag, before=before, target=None, reason=reason)
-    entry = store.tags.move(bundle, mover.now)
+    hand = desk.authority("the end of a tag", "tag")
+    bundle = _signed(desk, hand, tag=tag, before=before, target=None, reason=reason)
+    entry = store.tags.move(bundle, desk.now)
     return TagResult(
         tag=tag,
         action="deleted",
@@ -135,8 +115,8 @@ def delete_tag(store: Store, mover: Mover, tag: str, *, reason: str) -> TagResul
         snapshot=None,
         manifest=None,
         signature=None,
-        by=person,
-        key_id=key.key_id,
+        by=hand.person,
+        key_id=hand.key_id,
         entry=entry.index,
     )
 
@@ -197,30 +177,9 @@ def action_of(claim: TagPredicate) -> Literal["set", "moved", "deleted"]:
     return "moved" if claim.from_ else "set"
 
 
-def authority(signer: Signer | None, trust: Trust, now: datetime) -> tuple[PublicKey, str]:
-    """The key that signs for the history, and whose it is.
-
-    Raises:
-        UsageError: No key is configured.
-        UntrustedError: The key does not count for tags now.
-    """
-    if signer is None:
-        raise UsageError(
-            "this must be signed, and no key is configured",
-            hint='set `[signing] key = "keys/…"`, or run `manifestd init`',
-        )
-    key = read_public_key(signer.public_pem())
-    return key, trust.require(key, "tag", now).person
-
-
-def _authority(mover: Mover) -> tuple[PublicKey, str]:
-    return authority(mover.signer, mover.trust, mover.now)
-
-
 def _signed(
-    mover: Mover,
-    key: PublicKey,
-    person: str,
+    desk: Desk,
+    hand: Hand,
     *,
     tag: str,
     before: Target | None,
@@ -233,14 +192,13 @@ def _signed(
         tag=tag,
         from_=before,
         to=target,
-        at=time_text(mover.now),
-        by=person,
-        key_id=key.key_id,
+        at=time_text(desk.now),
+        by=hand.person,
+        key_id=hand.key_id,
         reason=reason,
-        tool=mover.tool,
+        tool=desk.tool,
     )
-    assert mover.signer is not None
-    return sign_statement(tag_statement(claim), mover.signer)
+    return sign_statement(tag_statement(claim), hand.signer)
 
 
 def _target(digest: Digest, record: Snapshot) -> Target:
@@ -271,15 +229,12 @@ def _check_expected(store: Store, tag: str, before: Target | None, expect: str) 
         )
 
 
-def _check_rules(
-    store: Store, mover: Mover, tag: str, before: Target | None, digest: Digest
-) -> None:
-    if before is not None and _is_immutable(mover.config, tag):
+def _check_rules(store: Store, desk: Desk, tag: str, before: Target | None, digest: Digest) -> None:
+    if before is not None and _is_immutable(desk.config, tag):
         raise _immutable(tag, before, "give the new snapshot a tag of its own")
-    if any(rule.approvals for rule in mover.config.tags if matches(tag, rule.pattern)):
-        from manifestd.workflows.approvals import Desk, require_quorum
+    if any(rule.approvals for rule in desk.config.tags if matches(tag, rule.pattern)):
+        from manifestd.workflows.approvals import require_quorum
 
-        desk = Desk(config=mover.config, trust=mover.trust, now=mover.now, tool=mover.tool)
         require_quorum(store, desk, tag, digest)
 
 

@@ -12,8 +12,9 @@ from manifestd.model.history import TagResult
 from manifestd.signing.file import FileSigner, new_key
 from manifestd.signing.trust import Trust, load_trust
 from manifestd.store import Store, open_store
+from manifestd.workflows.desk import Desk
 from manifestd.workflows.sign import sign_snapshot
-from manifestd.workflows.tags import Mover, set_tag
+from manifestd.workflows.tags import set_tag
 from tests.workflows.stored import keep
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -85,8 +86,8 @@ class Firm:
             store.snapshots.attach(digest, bundle, at=at)
         return digest
 
-    def mover(self, by: str | None = "alice", at: datetime = START) -> Mover:
-        return Mover(
+    def desk(self, by: str | None = "alice", at: datetime = START) -> Desk:
+        return Desk(
             config=self.config,
             trust=self.trust,
             signer=None if by is None else self.signer(by),
@@ -98,5 +99,5 @@ class Firm:
         self, store: Store, tag: str, reference: str, *, at: datetime = START, **options: Any
     ) -> TagResult:
         """Set a tag as alice, or as ``by``."""
-        mover = self.mover(options.pop("by", "alice"), at)
-        return set_tag(store, mover, tag, reference, **options)
+        desk = self.desk(options.pop("by", "alice"), at)
+        return set_tag(store, desk, tag, reference, **options)

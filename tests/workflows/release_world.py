@@ -14,10 +14,11 @@ from manifestd.model.logentry import time_text
 from manifestd.signing.file import FileSigner, new_key
 from manifestd.signing.trust import load_trust
 from manifestd.store import Store, open_store
-from manifestd.workflows.approvals import Desk, approval_status
+from manifestd.workflows.approvals import approval_status
 from manifestd.workflows.approving import add_approval, make_request, sign_request
+from manifestd.workflows.desk import Desk
 from manifestd.workflows.sign import sign_snapshot
-from manifestd.workflows.tags import Mover, set_tag
+from manifestd.workflows.tags import set_tag
 from tests.workflows.stored import keep
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -90,8 +91,9 @@ class Team:
         self.trust = load_trust(self.config)
         return self.config
 
-    def desk(self, at: datetime = START) -> Desk:
-        return Desk(config=self.config, trust=self.trust, now=at, tool="test")
+    def desk(self, at: datetime = START, *, by: str | None = None) -> Desk:
+        signer = None if by is None else self.signer(by)
+        return Desk(config=self.config, trust=self.trust, now=at, tool="test", signer=signer)
 
     def signer(self, name: str) -> FileSigner:
         return FileSigner(str(self.folder / "keys" / f"{name}.pem"))
@@ -147,7 +149,4 @@ class Team:
 
     def tag(self, store: Store, reference: str, *, tag: str = TAG, at: datetime = START) -> None:
         """Move a tag as the pipeline does."""
-        mover = Mover(
-            config=self.config, trust=self.trust, signer=self.signer("ci"), now=at, tool="test"
-        )
-        set_tag(store, mover, tag, reference)
+        set_tag(store, self.desk(at, by="ci"), tag, reference)

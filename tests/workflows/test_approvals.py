@@ -184,12 +184,12 @@ def test_a_revoked_approval_closes_it_and_a_new_one_opens_it_again(team: Team, b
         first = team.approve(store, "bob", one)
         for other in ("alice", "carol"):
             team.approve(store, other, one)
-        signer = team.signer(by)
-        done = revoke_approval(store, team.desk(day(1)), signer, first.approval[7:17], "a flaw")
+        desk = team.desk(day(1), by=by)
+        done = revoke_approval(store, desk, first.approval[7:17], "a flaw")
         check_document("approval-result", msgspec.json.encode(done))
         assert (done.action, done.by, done.status.holds) == ("revoked", by, False)
         assert done.status.approvals[0].why == f"revoked by {by} (a flaw)"
-        again = revoke_approval(store, team.desk(day(1)), signer, first.approval, "a flaw")
+        again = revoke_approval(store, desk, first.approval, "a flaw")
         assert (again.action, again.entry) == ("unchanged", None)
         assert team.approve(store, "bob", one, at=day(2)).status.holds
     assert check_store(team.path) == []
@@ -202,16 +202,16 @@ def test_whoever_may_not_approve_cannot_revoke(team: Team) -> None:
         size = store.log.size
         for by in ("ci", "nina", "stranger"):
             with pytest.raises(UntrustedError):
-                revoke_approval(store, team.desk(), team.signer(by), done.approval, "no")
+                revoke_approval(store, team.desk(by=by), done.approval, "no")
         with pytest.raises(UsageError, match="no key"):
-            revoke_approval(store, team.desk(), None, done.approval, "no")
+            revoke_approval(store, team.desk(), done.approval, "no")
         with pytest.raises(UsageError, match="say why"):
-            revoke_approval(store, team.desk(), team.signer("bob"), done.approval, "")
+            revoke_approval(store, team.desk(by="bob"), done.approval, "")
         with pytest.raises(NotStoredError):
-            revoke_approval(store, team.desk(), team.signer("bob"), "0" * 64, "no")
+            revoke_approval(store, team.desk(by="bob"), "0" * 64, "no")
         for text in ("xyz", done.approval[7:12], done.approval + "0"):
             with pytest.raises(UsageError, match="not the digest"):
-                revoke_approval(store, team.desk(), team.signer("bob"), text, "no")
+                revoke_approval(store, team.desk(by="bob"), text, "no")
         assert store.log.size == size
 
 
@@ -219,7 +219,7 @@ def test_a_revocation_outlives_the_trust_in_who_revoked(team: Team) -> None:
     with team.open() as store:
         one = team.snapshot(store, "{}")
         done = team.approve(store, "alice", one)
-        revoke_approval(store, team.desk(), team.signer("bob"), done.approval, "a flaw")
+        revoke_approval(store, team.desk(by="bob"), done.approval, "a flaw")
         team.configure(without="bob")
         assert not team.status(store, one).approvals[0].counts
 
@@ -436,7 +436,7 @@ def test_statements_are_read_strictly(team: Team) -> None:
     with team.open() as store:
         one = team.snapshot(store, "{}")
         done = team.approve(store, "alice", one)
-        revoke_approval(store, team.desk(), team.signer("bob"), done.approval, "x")
+        revoke_approval(store, team.desk(by="bob"), done.approval, "x")
         approved = open_bundle(store.blobs.get(done.approval)).payload
         [(entry, revocation)] = revocations(store)
         revoked = payload_of(store.blobs.get(entry.document))
@@ -492,7 +492,7 @@ def test_a_rule_that_is_met_at_the_check_and_not_at_the_move_stops_the_move(
 
         def while_it_is_signed(*arguments: Any, **options: Any) -> bytes:
             with team.open() as other:
-                revoke_approval(other, team.desk(), team.signer("bob"), first.approval, "wait")
+                revoke_approval(other, team.desk(by="bob"), first.approval, "wait")
             return signed(*arguments, **options)
 
         monkeypatch.setattr(tags, "_signed", while_it_is_signed)

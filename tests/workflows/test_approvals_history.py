@@ -28,7 +28,7 @@ def test_an_older_copy_in_which_nothing_was_revoked_is_found(team: Team) -> None
             done = team.approve(store, by, one)
     backup_store(team.path, older)
     with team.open() as store:
-        revoke_approval(store, team.desk(day(1)), team.signer("bob"), done.approval, "a flaw")
+        revoke_approval(store, team.desk(day(1), by="bob"), done.approval, "a flaw")
         note = make_checkpoint(store, team.config, team.signer("ci"))
         assert verify_log(store, team.trust, checkpoint=note).verified
         assert not team.status(store, one).holds
@@ -71,7 +71,7 @@ def test_an_approval_and_a_revocation_can_be_proved_to_somebody_else(team: Team)
     with team.open() as store:
         one = team.snapshot(store, "{}")
         done = team.approve(store, "alice", one)
-        gone = revoke_approval(store, team.desk(), team.signer("bob"), done.approval, "a flaw")
+        gone = revoke_approval(store, team.desk(by="bob"), done.approval, "a flaw")
         for entry in (done.entry, gone.entry):
             assert entry is not None
             proof = prove(store, team.config, team.signer("ci"), team.trust, index=entry)
@@ -109,9 +109,7 @@ def test_what_was_approved_is_not_pruned_and_its_request_stays(team: Team) -> No
         one = team.snapshot(store, "{}")
         done = team.approve(store, "alice", one)
         team.snapshot(store, "[]", at=day(1))
-        pruned = prune(
-            store, Rule(keep=1), signer=team.signer("ci"), trust=team.trust, now=day(2), tool="test"
-        )
+        pruned = prune(store, team.desk(day(2), by="ci"), Rule(keep=1))
         assert (pruned.removed, pruned.kept) == ([], 1)
         assert store.blobs.has(done.approval)
         assert team.status(store, one).approvals[0].counts

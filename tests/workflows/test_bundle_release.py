@@ -97,7 +97,7 @@ def test_a_bundle_carries_approvals_revocations_and_the_tags_that_name_it(team: 
         other = team.snapshot(store, '{"b": 1}')
         team.approve(store, "alice", other, tag="m:other")
         [given] = [a for a in team.status(store, digest).approvals if a.person == "bob"]
-        revoke_approval(store, team.desk(day(1)), team.signer("bob"), given.approval, "no")
+        revoke_approval(store, team.desk(day(1), by="bob"), given.approval, "no")
         kinds = [entry.kind for entry in store.log.entries() if entry.kind != "signature"]
         assert kinds.count("approval") == 4
         assert len(statements_about(store, [digest])) == 5
@@ -153,7 +153,7 @@ def test_a_revocation_travels_and_closes(team: Team, tmp_path: Path) -> None:
     with team.open() as store:
         digest = release(team, store)
         [given] = [a for a in team.status(store, digest).approvals if a.person == "bob"]
-        revoke_approval(store, team.desk(day(1)), team.signer("bob"), given.approval, "no")
+        revoke_approval(store, team.desk(day(1), by="bob"), given.approval, "no")
         bundle = export(team, store, digest)
     assert gate(there(team, tmp_path), bundle, at=day(1))["approvals"] == "closed"
 

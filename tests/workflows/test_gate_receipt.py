@@ -301,6 +301,6 @@ def test_a_place_that_cannot_be_known_again_gets_no_receipt(tmp_path: Path, keys
         report = judge_gate(store, team.desk(), TAG, stored_candidate(store, one))
         assert report.open
         with pytest.raises(UndecidedError, match="known again"):
-            write_receipt(store, team.desk(), team.signer("ci"), report)
+            write_receipt(store, team.desk(by="ci"), report)
         with pytest.raises(UsageError, match="no key"):
-            write_receipt(store, team.desk(), None, report)
+            write_receipt(store, team.desk(), report)

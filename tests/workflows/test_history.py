@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from manifestd.cli.main import run
@@ -94,7 +95,7 @@ def test_as_of_follows_moves_and_deletions(firm: Firm) -> None:
         firm.tag(store, "m:a", one, at=day(1))
         firm.tag(store, "m:b", two, at=day(2))
         firm.tag(store, "m:a", two, at=day(3))
-        delete_tag(store, firm.mover(at=day(4)), "m:b", reason="over")
+        delete_tag(store, firm.desk(at=day(4)), "m:b", reason="over")
     names = {
         number: {tag: item.state.snapshot for tag, item in then(firm, f"2026-03-0{number}").items()}
         for number in range(1, 6)
@@ -143,7 +144,7 @@ def test_the_ledger_has_a_line_for_every_release(firm: Firm) -> None:
         firm.tag(store, "org/m:prod", two, at=day(2), by="ed", reason="better")
         _approve(store, firm, "org/m:prod", two, "stranger")
         firm.tag(store, "org/m:prod", again, at=day(3))
-        delete_tag(store, firm.mover(at=day(4)), "org/m:prod", reason="over")
+        delete_tag(store, firm.desk(at=day(4)), "org/m:prod", reason="over")
         found = ledger(store, firm.trust)
         check_document("history", json.dumps(_plain(found)))
         assert [(item.model, item.version) for item in found.releases] == [("org/m", "prod")] * 4
@@ -246,9 +247,7 @@ def nightly(firm: Firm, store: Store, nights: int, **options: str) -> list[str]:
 
 
 def removed(firm: Firm, store: Store, **rule: object) -> list[str]:
-    found = prune(
-        store, Rule(**rule), signer=firm.signer(), trust=firm.trust, now=day(100), tool="test",  # type: ignore[arg-type]
-    )  # fmt: skip
+    found = prune(store, firm.desk(at=day(100)), Rule(**rule))  # type: ignore[arg-type]
     return found.removed
 
 
@@ -304,10 +303,7 @@ def test_a_removal_leaves_a_signed_tombstone_and_a_log_that_verifies(firm: Firm)
         note = make_checkpoint(store, firm.config, firm.signer())
         before = len(store.path.read_bytes()), store.log.size
         manifest = store.snapshots.load(left[0]).manifest
-        found = prune(
-            store, Rule(keep=2), signer=firm.signer(), trust=firm.trust, now=day(20), tool="test",
-            reason="two are enough",
-        )  # fmt: skip
+        found = prune(store, firm.desk(at=day(20)), Rule(keep=2), reason="two are enough")
         assert (found.removed, found.entries) == (left[:4], [before[1]])
         assert found.blobs >= 4 * 2
         entry = store.log.entry(before[1])
@@ -332,10 +328,9 @@ def test_a_removal_nobody_signed_for_is_found(firm: Firm) -> None:
     with firm.open(write=True) as store:
         nightly(firm, store, 4)
         with pytest.raises(UntrustedError):
-            prune(store, Rule(keep=1), signer=firm.signer("bob"), trust=firm.trust, now=day(9),
-                  tool="test")  # fmt: skip
+            prune(store, firm.desk("bob", at=day(9)), Rule(keep=1))
         with pytest.raises(UsageError, match="no key is configured"):
-            prune(store, Rule(keep=1), signer=None, trust=firm.trust, now=day(9), tool="test")
+            prune(store, firm.desk(None, day(9)), Rule(keep=1))
         assert len(store.snapshots.list()) == 4
         # Somebody who can write the store makes a tombstone with a key of his own.
         from manifestd.signing.trust import load_trust
@@ -343,8 +338,8 @@ def test_a_removal_nobody_signed_for_is_found(firm: Firm) -> None:
         own = firm.configured(
             '[[trust]]\nkey = "stranger.pem.pub"\nperson = "alice"\nmay = ["tag"]'
         )
-        prune(store, Rule(keep=1), signer=firm.signer("stranger"), trust=load_trust(own),
-              now=day(9), tool="test")  # fmt: skip
+        usurped = msgspec.structs.replace(firm.desk("stranger", day(9)), trust=load_trust(own))
+        prune(store, usurped, Rule(keep=1))
         found = verify_log(store, firm.trust)
         assert [problem.code for problem in found.problems] == ["key-untrusted"]
 
@@ -353,8 +348,7 @@ def test_a_dry_run_changes_nothing(firm: Firm) -> None:
     with firm.open(write=True) as store:
         left = nightly(firm, store, 4)
         size = store.log.size
-        found = prune(store, Rule(keep=1), signer=None, trust=firm.trust, now=day(9), tool="test",
-                      dry_run=True)  # fmt: skip
+        found = prune(store, firm.desk(None, day(9)), Rule(keep=1), dry_run=True)
         assert (found.removed, found.dry_run, store.log.size) == (left[:3], True, size)
         assert len(store.snapshots.list()) == 4
 

@@ -59,7 +59,7 @@ def firm(tmp_path: Path) -> Firm:
         firm.tag(store, "m:prod", one, at=day(2), reason="one")
         firm.tag(store, "m:prod", two, at=day(3), reason="two", by="ed")
         firm.tag(store, "m:old", one, at=day(3))
-        delete_tag(store, firm.mover(at=day(4)), "m:old", reason="three")
+        delete_tag(store, firm.desk(at=day(4)), "m:old", reason="three")
     return firm
 
 
@@ -139,7 +139,7 @@ def test_a_history_rewritten_whole_is_found(firm: Firm, tmp_path: Path) -> None:
         firm.tag(store, "m:prod", two, at=day(2), reason="one")
         firm.tag(store, "m:prod", one, at=day(3), reason="two")
         firm.tag(store, "m:old", one, at=day(3))
-        delete_tag(store, firm.mover(at=day(4)), "m:old", reason="three")
+        delete_tag(store, firm.desk(at=day(4)), "m:old", reason="three")
         assert store.log.size == 8
     assert problems_of(firm, None) == []
     [what] = problems_of(firm, kept)

@@ -87,7 +87,7 @@ def test_a_tag_resolves_now_and_at_any_time_before(firm: Firm) -> None:
         one, two = firm.snapshot(store, "1"), firm.snapshot(store, "2")
         firm.tag(store, "m:prod", one, at=day(1))
         firm.tag(store, "m:prod", two, at=day(2))
-        delete_tag(store, firm.mover(at=day(3)), "m:prod", reason="over")
+        delete_tag(store, firm.desk(at=day(3)), "m:prod", reason="over")
         firm.tag(store, "m:prod", one, at=day(4))
         resolve = store.snapshots.resolve
         assert resolve("m:prod") == one
@@ -138,7 +138,7 @@ def test_an_immutable_tag_is_set_once_and_the_store_stays_as_it_was(firm: Firm) 
         with pytest.raises(UsageError, match=f"immutable and names {one}"):
             firm.tag(store, "m:v1", two)
         with pytest.raises(UsageError, match="immutable") as caught:
-            delete_tag(store, firm.mover(), "m:v1", reason="oops")
+            delete_tag(store, firm.desk(), "m:v1", reason="oops")
         assert (caught.value.hint or "").startswith("it stays")
         assert firm.tag(store, "m:v1", one).action == "unchanged"
         assert (store.log.size, store.log.root()) == before
@@ -167,7 +167,7 @@ def test_who_has_no_key_or_a_key_that_does_not_count_moves_nothing(firm: Firm) -
         with pytest.raises(UntrustedError, match="not trusted"):
             firm.tag(store, "m:x", one, by="stranger")
         with pytest.raises(UntrustedError, match="bob does not count for tag"):
-            delete_tag(store, firm.mover("bob"), _tagged(firm, store, one), reason="x")
+            delete_tag(store, firm.desk("bob"), _tagged(firm, store, one), reason="x")
         assert store.log.size == size + 1
 
 
@@ -203,13 +203,13 @@ def test_deleting_leaves_a_signed_end_and_the_whole_history(firm: Firm) -> None:
     with firm.open(write=True) as store:
         one = firm.snapshot(store, "1")
         firm.tag(store, "m:x", one)
-        gone = delete_tag(store, firm.mover(at=day(1)), "m:x", reason="withdrawn")
+        gone = delete_tag(store, firm.desk(at=day(1)), "m:x", reason="withdrawn")
         assert (gone.action, gone.from_, gone.snapshot) == ("deleted", one, None)
         assert list_tags(store, firm.trust).tags == []
         last = tag_history(store, firm.trust, "m:x").moves[-1].state
         assert (last.snapshot, last.reason, last.signature) == (None, "withdrawn", "verified")
         for action in (
-            lambda: delete_tag(store, firm.mover(), "m:x", reason="again"),
+            lambda: delete_tag(store, firm.desk(), "m:x", reason="again"),
             lambda: tag_history(store, firm.trust, "m:never"),
         ):
             with pytest.raises(NotStoredError):
@@ -480,6 +480,6 @@ def test_set_tag_needs_approvals_where_the_rule_says_so(tmp_path: Path) -> None:
         one = firm.snapshot(store, "1")
         size = store.log.size
         with pytest.raises(NotApprovedError):
-            set_tag(store, firm.mover(), "m:prod", one)
+            set_tag(store, firm.desk(), "m:prod", one)
         assert store.log.size == size
-        assert set_tag(store, firm.mover(), "m:other", one).action == "set"
+        assert set_tag(store, firm.desk(), "m:other", one).action == "set"
