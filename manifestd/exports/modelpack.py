@@ -13,6 +13,7 @@ from manifestd import canonical
 from manifestd.errors import UsageError
 from manifestd.exports.base import Export, Exported
 from manifestd.model import media_types
+from manifestd.model.digest import of_bytes
 from manifestd.model.role import role_of
 
 ARTIFACT: Final = "application/vnd.cncf.model.manifest.v1+json"
@@ -49,7 +50,7 @@ class ModelPack(Export):
         manifest = canonical.encode({
             "artifactType": ARTIFACT,
             "config": {
-                "digest": "sha256:" + canonical.sha256_hex(config),
+                "digest": of_bytes(config),
                 "mediaType": CONFIG,
                 "size": len(config),
             },

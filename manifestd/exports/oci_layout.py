@@ -8,14 +8,14 @@ writes has no such limit.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from manifestd import canonical
 from manifestd.exports.base import Export, Exported
 from manifestd.model import media_types
+from manifestd.model.carrier import EMPTY, Pointer, pointer
 from manifestd.model.digest import hex_of
 
-_EMPTY: Final = b"{}"
 _NAME: Final = "snapshot"
 
 
@@ -32,20 +32,24 @@ class OciLayout(Export):
     def write(self, snapshot: Exported) -> Iterator[tuple[str, bytes]]:
         """The layout; signatures refer to the manifest by ``subject``."""
         manifest = b"".join(snapshot.manifest())
-        named = _descriptor(manifest, media_types.OCI_MANIFEST, media_types.ARTIFACT)
+        named = pointer(manifest, media_types.OCI_MANIFEST, artifactType=media_types.ARTIFACT)
         notes = {
             "dev.manifestd.sparse": "true",
             "dev.manifestd.source": snapshot.record.source,
             # Tools ask for a name where an index has several entries, signatures among them.
             "org.opencontainers.image.ref.name": _NAME,
         }
-        entries: list[dict[str, Any]] = [{**named, "annotations": notes}]
+        entries: list[Pointer] = [{**named, "annotations": notes}]
         yield _blob(manifest)
-        yield _blob(_EMPTY)
+        yield _blob(EMPTY)
         for bundle in snapshot.bundles:
             referrer = _referrer(bundle, named, snapshot.record.captured_at)
             entries.append(
-                _descriptor(referrer, media_types.OCI_MANIFEST, media_types.SIGSTORE_BUNDLE)
+                pointer(
+                    referrer,
+                    media_types.OCI_MANIFEST,
+                    artifactType=media_types.SIGSTORE_BUNDLE,
+                )
             )
             yield _blob(bundle)
             yield _blob(referrer)
@@ -58,9 +62,9 @@ class OciLayout(Export):
         yield "oci-layout", canonical.encode({"imageLayoutVersion": "1.0.0"})
 
 
-def _referrer(bundle: bytes, subject: dict[str, Any], created: str) -> bytes:
+def _referrer(bundle: bytes, subject: Pointer, created: str) -> bytes:
     """The manifest that attaches a signature (cosign BUNDLE_SPEC)."""
-    layer = _descriptor(bundle, media_types.SIGSTORE_BUNDLE)
+    layer = pointer(bundle, media_types.SIGSTORE_BUNDLE)
     title = f"sha256-{hex_of(layer['digest'])}.sigstore.json"
     layer["annotations"] = {media_types.OCI_TITLE: title}
     return canonical.encode({
@@ -70,7 +74,7 @@ def _referrer(bundle: bytes, subject: dict[str, Any], created: str) -> bytes:
             "org.opencontainers.image.created": created,
         },
         "artifactType": media_types.SIGSTORE_BUNDLE,
-        "config": _descriptor(_EMPTY, media_types.OCI_EMPTY),
+        "config": pointer(EMPTY, media_types.OCI_EMPTY),
         "layers": [layer],
         "mediaType": media_types.OCI_MANIFEST,
         "schemaVersion": 2,
@@ -78,16 +82,5 @@ def _referrer(bundle: bytes, subject: dict[str, Any], created: str) -> bytes:
     })  # fmt: skip
 
 
-def _descriptor(data: bytes, media_type: str, artifact: str | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "digest": "sha256:" + canonical.sha256_hex(data),
-        "mediaType": media_type,
-        "size": len(data),
-    }
-    if artifact is not None:
-        found["artifactType"] = artifact
-    return found
-
-
 def _blob(data: bytes) -> tuple[str, bytes]:
-    return "blobs/sha256/" + hex_of("sha256:" + canonical.sha256_hex(data)), data
+    return f"blobs/sha256/{canonical.sha256_hex(data)}", data

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from manifestd import canonical
 from manifestd.formats import ggml, tensorfile
 from manifestd.formats.base import Explanation
 from manifestd.formats.bounds import MAX_INTEGER, RefusedError
 from manifestd.model.change import Change
 from manifestd.model.content import RandomAccess
+from manifestd.model.digest import of_bytes
 from manifestd.rules import jsondiff, linediff
 from manifestd.rules.tensors import has_tensors
 
@@ -178,7 +178,7 @@ def _real(value: float, name: str) -> str:
 def _string(cursor: _Cursor) -> dict[str, Any]:
     length = cursor.u64()
     raw = cursor.take(length)
-    digest = "sha256:" + canonical.sha256_hex(raw)
+    digest = of_bytes(raw)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -212,7 +212,7 @@ def _array(cursor: _Cursor, budget: list[int], depth: int = 0) -> dict[str, Any]
     else:
         raise RefusedError(f"an array of the unknown type {kind}")
     raw = bytes(memoryview(cursor.data)[start : cursor.position])
-    digest = "sha256:" + canonical.sha256_hex(raw)
+    digest = of_bytes(raw)
     return {"type": f"array of {name}", "length": length, "digest": digest, "first": first}
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar, Final
 
-from manifestd import canonical
 from manifestd.formats import jsontext, tensorfile
 from manifestd.formats.base import Explanation
 from manifestd.formats.bounds import MAX_INTEGER, RefusedError
 from manifestd.model.content import RandomAccess
+from manifestd.model.digest import of_bytes
 from manifestd.rules import jsondiff
 from manifestd.rules.tensors import has_tensors
 
@@ -81,7 +81,7 @@ def _facts(header: bytes, start: int, size: int) -> dict[str, Any]:
     return {
         "format": SafetensorsReader.version,
         "metadata": metadata,
-        "header": "sha256:" + canonical.sha256_hex(header),
+        "header": of_bytes(header),
         "tensors": tensors,
     }
 

@@ -13,6 +13,7 @@ import msgspec
 
 from manifestd import canonical
 from manifestd.model import media_types
+from manifestd.model.digest import of_bytes
 from manifestd.model.snapshot import Snapshot
 
 CARRIER: Final = "application/vnd.manifestd.snapshot.carrier.v1"
@@ -52,7 +53,7 @@ class Pushed(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 def pointer(data: bytes, media_type: str, **more: Any) -> Pointer:
     """A descriptor of bytes."""
-    digest = "sha256:" + canonical.sha256_hex(data)
+    digest = of_bytes(data)
     return {"digest": digest, "mediaType": media_type, "size": len(data), **more}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final, NewType
 
+from manifestd import canonical
 from manifestd.errors import MalformedError
 
 Digest = NewType("Digest", str)
@@ -56,6 +57,11 @@ def parse_digest(text: str) -> Digest:
 def of_hex(hex_digits: str) -> Digest:
     """``sha256:`` before 64 hex digits, checked."""
     return parse_digest("sha256:" + hex_digits)
+
+
+def of_bytes(data: bytes) -> Digest:
+    """The digest of bytes, by which documents and statements are named."""
+    return Digest("sha256:" + canonical.sha256_hex(data))
 
 
 def hex_of(digest: str) -> str:

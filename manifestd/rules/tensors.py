@@ -17,6 +17,7 @@ import msgspec
 
 from manifestd import canonical
 from manifestd.model.change import Change, TensorDiff, WeightsDiff
+from manifestd.model.digest import of_bytes
 
 Facts = Mapping[str, Any]
 
@@ -213,7 +214,7 @@ def _lines(facts: Iterable[Facts | None]) -> set[bytes] | None:
 
 
 def _digest(lines: set[bytes]) -> str:
-    return "sha256:" + canonical.sha256_hex(b"".join(line + b"\n" for line in sorted(lines)))
+    return of_bytes(b"".join(line + b"\n" for line in sorted(lines)))
 
 
 def _proved_different(old: set[bytes], new: set[bytes]) -> bool | None:

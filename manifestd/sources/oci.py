@@ -27,6 +27,7 @@ from manifestd.errors import (
     UnreadableError,
 )
 from manifestd.model.content import RandomAccess, Stream
+from manifestd.model.digest import of_bytes
 from manifestd.model.entry import Entry, Problem
 from manifestd.model.reference import OciReference
 from manifestd.redact import redact
@@ -130,7 +131,7 @@ class OciSource(Source[OciReference]):
         url = self._registry.url(f"manifests/{name}")
         data, answer = self._registry.document(url, {"Accept": ", ".join(ACCEPTED)})
         # The digest of what came is its name; what the registry calls it must agree.
-        digest = "sha256:" + canonical.sha256_hex(data)
+        digest = of_bytes(data)
         told = answer.headers.get("Docker-Content-Digest")
         wanted = name if name.startswith("sha256:") else None
         if (wanted or digest) != digest or (told or digest) != digest:

@@ -14,6 +14,7 @@ import msgspec
 from manifestd import canonical
 from manifestd.errors import MalformedError, MismatchError, SourceNotFoundError, UnreachableError
 from manifestd.model import media_types
+from manifestd.model.digest import of_bytes
 from manifestd.sources.oci_errors import refusal
 from manifestd.sources.oci_http import Registry
 from manifestd.sources.oci_manifest import ACCEPTED, Descriptor, Manifest, parse_manifest
@@ -74,7 +75,7 @@ def put_manifest(registry: Registry, data: bytes, tag: str | None) -> bool:
         MismatchError: The registry made something else of it.
         AccessDeniedError, UnreachableError, RateLimitedError: As answered.
     """
-    digest = "sha256:" + canonical.sha256_hex(data)
+    digest = of_bytes(data)
     url = registry.url(f"manifests/{tag or digest}")
     kind = canonical.decode_foreign(data, name="manifest")["mediaType"]
 
@@ -99,7 +100,7 @@ def get_manifest(registry: Registry, name: str) -> Stored:
     """
     url = registry.url(f"manifests/{name}")
     data, answer = registry.document(url, {"Accept": ", ".join(ACCEPTED)})
-    digest = "sha256:" + canonical.sha256_hex(data)
+    digest = of_bytes(data)
     if name.startswith("sha256:") and name != digest:
         raise MismatchError(f"{registry.host} gives {digest} for the manifest {name}")
     kind = answer.headers.get("Content-Type", "")
@@ -145,7 +146,7 @@ def attach_by_tag(registry: Registry, subject: str, referrer: bytes) -> None:
     """
     url = _tag_url(registry, subject)
     document = canonical.decode_foreign(referrer, name="manifest")
-    digest = "sha256:" + canonical.sha256_hex(referrer)
+    digest = of_bytes(referrer)
     listed = _index(registry, url) or []
     if any(item.digest == digest for item in listed):
         return

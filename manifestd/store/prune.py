@@ -12,9 +12,8 @@ from datetime import datetime
 
 import msgspec
 
-from manifestd import canonical
 from manifestd.errors import NotStoredError
-from manifestd.model.digest import Digest
+from manifestd.model.digest import of_bytes
 from manifestd.model.logentry import LogEntry
 from manifestd.model.snapshot import Snapshot
 from manifestd.model.tombstone import read_deletion_statement
@@ -64,7 +63,7 @@ class Removal:
         for item in claim.removed:
             self._take_out(raw_digest(item.snapshot))
         self._blobs.put_as(bundle, "statement")
-        document = Digest("sha256:" + canonical.sha256_hex(bundle))
+        document = of_bytes(bundle)
         return self._log.append("deletion", document, at, {"by": claim.by})
 
     def collect(self) -> Emptied:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from manifestd.errors import MalformedError, NotStoredError, TamperedError
 from manifestd.model import media_types
-from manifestd.model.digest import Digest
+from manifestd.model.digest import Digest, of_bytes
 from manifestd.model.logentry import MAX_FACT, Fact
 from manifestd.model.reference import HubReference
 from manifestd.model.snapshot import Snapshot
@@ -118,7 +118,7 @@ class Snapshots:
                     INSERT_SIGNATURE, (number, bundle_number)
                 ):
                     continue
-                signature = Digest("sha256:" + hashlib.sha256(bundle).hexdigest())
+                signature = of_bytes(bundle)
                 when = at or datetime.now(UTC)
                 self._log.append("signature", signature, when, {"snapshot": subject})
 

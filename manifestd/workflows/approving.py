@@ -33,7 +33,7 @@ from manifestd.model.approvals import (
     Requested,
 )
 from manifestd.model.change import Diff
-from manifestd.model.digest import Digest
+from manifestd.model.digest import Digest, of_bytes
 from manifestd.model.logentry import time_text
 from manifestd.model.snapshot import Snapshot, moment_of
 from manifestd.model.tag import MAX_REASON, check_tag
@@ -186,7 +186,7 @@ def sign_request(
         key_id=key.key_id,
         at=time_text(now),
         expires=time_text(last),
-        request="sha256:" + canonical.sha256_hex(data),
+        request=of_bytes(data),
         reason=checked_reason(reason),
         tool=tool,
     )

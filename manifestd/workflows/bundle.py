@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ from manifestd.model.bundlefile import (
     parse_index,
     parse_line,
 )
-from manifestd.model.digest import Digest
+from manifestd.model.digest import Digest, of_bytes
 from manifestd.model.importing import Brought
 from manifestd.signing.trust import Trust
 from manifestd.store import Store
@@ -72,7 +71,7 @@ def read_blobs(file: BinaryIO, index: BundleIndex) -> Iterator[tuple[BundleBlob,
     """
     for blob in index.blobs:
         data = file.read(blob.size)
-        if "sha256:" + hashlib.sha256(data).hexdigest() != blob.digest:
+        if of_bytes(data) != blob.digest:
             raise TamperedError(
                 f"the bundle's bytes for {blob.digest} do not have that digest",
                 hint="copy the bundle again from where it was made",

@@ -19,6 +19,7 @@ from manifestd.model.bundlefile import (
     SuggestedKey,
     head_of,
 )
+from manifestd.model.digest import of_bytes
 from manifestd.model.envelope import digests_of
 from manifestd.signing.base import Signer
 from manifestd.signing.public import read_public_key
@@ -84,7 +85,7 @@ def write_bundle(
             BundleSnapshot(
                 digest=digest,
                 name=store.snapshots.load(digest).name,
-                signatures=[_named(data) for data in bundles],
+                signatures=[of_bytes(data) for data in bundles],
                 proof=(proofs or {}).get(digest),
             )
         )
@@ -102,7 +103,7 @@ def write_bundle(
         made_at=(now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         tool=TOOL,
         snapshots=items,
-        statements=[_named(data) for data in statements],
+        statements=[of_bytes(data) for data in statements],
         keys=list(keys),
         blobs=blobs,
     )
@@ -195,7 +196,3 @@ def _put(
         raw = hashlib.sha256(data).digest()
         extra[raw] = data
         kinds[raw] = kind
-
-
-def _named(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()

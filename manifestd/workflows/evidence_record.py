@@ -16,7 +16,7 @@ import msgspec
 
 from manifestd import canonical
 from manifestd.errors import EmptySourceError, MalformedError
-from manifestd.model.digest import Digest, check_value
+from manifestd.model.digest import Digest, check_value, of_bytes
 from manifestd.model.entry import UNKNOWN_SIZE, Observation, Problem
 from manifestd.model.evidence import Grade
 from manifestd.model.importing import ImportKind
@@ -116,7 +116,7 @@ def keep_evidence(
             selection=Selection(ignore=sorted(ignored), read="none"),
         )
         data = canonical.encode(record)
-        digest = Digest("sha256:" + canonical.sha256_hex(data))
+        digest = of_bytes(data)
         bundle = None
         if signer is not None:
             from manifestd.workflows.sign import sign_snapshot

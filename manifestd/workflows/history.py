@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, time
 
-from manifestd import canonical
 from manifestd.errors import UsageError
 from manifestd.model.change import SignatureState
-from manifestd.model.digest import of_hex
+from manifestd.model.digest import of_bytes, of_hex
 from manifestd.model.history import AsOf, LogList, NamedThen
 from manifestd.model.logentry import time_text
 from manifestd.model.snapshot import Snapshot
@@ -113,10 +112,7 @@ def signature_then(
 ) -> tuple[SignatureState, list[str]]:
     """State and signers of a snapshot's signatures that were logged until a time."""
     checks = []
-    bundles = {
-        "sha256:" + canonical.sha256_hex(bundle): bundle
-        for bundle in store.snapshots.bundles(snapshot)
-    }
+    bundles = {of_bytes(bundle): bundle for bundle in store.snapshots.bundles(snapshot)}
     for digest, bundle in bundles.items():
         logged = [
             entry

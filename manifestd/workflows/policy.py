@@ -17,7 +17,7 @@ from manifestd import canonical
 from manifestd.config import Config
 from manifestd.config.shape import Level, Model, Policy, Severities
 from manifestd.errors import ConfigError, ManifestdError, UsageError
-from manifestd.model.digest import Digest
+from manifestd.model.digest import Digest, of_bytes
 from manifestd.model.failure import Failure, failure_of
 from manifestd.model.finding import PolicyReport, PolicyVerdict, Rule, Severity
 from manifestd.model.logentry import LogEntry, time_text
@@ -146,7 +146,7 @@ class Judge:
             source=record.source,
             revision=record.revision,
             captured_at=record.captured_at,
-            policy="sha256:" + canonical.sha256_hex(document),
+            policy=of_bytes(document),
             passes=not any(finding.fails for finding in findings),
             findings=findings,
             evaluated_at=time_text(now),

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Literal
 
-from manifestd import canonical
 from manifestd.errors import UsageError
 from manifestd.model import media_types
 from manifestd.model.carrier import (
@@ -22,6 +21,7 @@ from manifestd.model.carrier import (
     pointer,
     signature_document,
 )
+from manifestd.model.digest import of_bytes
 from manifestd.model.manifest import Item, encode_manifest
 from manifestd.model.reference import OciReference
 from manifestd.model.snapshot import Snapshot, moment_of
@@ -76,12 +76,12 @@ def push_snapshot(
         carrier = carrier_document(digest, record, layers, above)
         ways = [_put(registry, carrier, target.tag, above)]
         own = pointer(carrier, media_types.OCI_MANIFEST)
-        attached = []
+        attached: list[str] = []
         for bundle in store.snapshots.bundles(digest):
             _put_bytes(registry, bundle)
             signature = signature_document(bundle, record, own)
             ways.append(_put(registry, signature, None, own))
-            attached.append("sha256:" + canonical.sha256_hex(signature))
+            attached.append(of_bytes(signature))
     return Pushed(
         snapshot=digest,
         carrier=own["digest"],
@@ -143,7 +143,7 @@ def _manifest_layer(registry: Registry, store: Store, record: Snapshot) -> list[
 
 
 def _put_bytes(registry: Registry, data: bytes) -> None:
-    put_blob(registry, io.BytesIO(data), "sha256:" + canonical.sha256_hex(data), len(data))
+    put_blob(registry, io.BytesIO(data), of_bytes(data), len(data))
 
 
 def _put(

@@ -8,9 +8,8 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Final
 
-from manifestd import canonical
 from manifestd.errors import UndecidedError, UsageError
-from manifestd.model.digest import Digest, of_hex
+from manifestd.model.digest import of_bytes, of_hex
 from manifestd.model.entry import Entry, Problem
 from manifestd.model.gate import GateReport
 from manifestd.model.logentry import LogEntry, time_text
@@ -92,7 +91,7 @@ def write_receipt(
 def log_receipt(store: Store, desk: Desk, bundle: bytes, report: GateReport) -> LogEntry:
     """Keep a receipt in the store and log it as a verdict, so that what passed can be asked."""
     receipt = read_receipt_statement(payload_of(bundle))
-    document = Digest("sha256:" + canonical.sha256_hex(bundle))
+    document = of_bytes(bundle)
     with store.transaction():
         store.blobs.put_as(bundle, "statement")
         return store.log.append(
@@ -197,8 +196,8 @@ def _place(record: Snapshot) -> str:
 def _inputs(store: Store, report: GateReport) -> list[str]:
     assert report.snapshot is not None
     about = [report.snapshot, *([report.released.snapshot] if report.released else [])]
-    found = [
-        "sha256:" + canonical.sha256_hex(bundle)
+    found: list[str] = [
+        of_bytes(bundle)
         for snapshot in dict.fromkeys(about)
         for bundle in store.snapshots.bundles(snapshot)
     ]

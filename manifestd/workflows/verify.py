@@ -17,6 +17,7 @@ from manifestd.errors import (
     UndecidedError,
 )
 from manifestd.model.change import SignatureState
+from manifestd.model.digest import of_bytes
 from manifestd.model.entry import File
 from manifestd.model.manifest import Item, manifest_digest
 from manifestd.model.snapshot import Snapshot
@@ -190,7 +191,7 @@ def _verify(store: Store, reference: str, trust: Trust) -> VerifyResult:
 
 
 def _record(raw: bytes, digest: str) -> Snapshot:
-    if "sha256:" + canonical.sha256_hex(raw) != digest:
+    if of_bytes(raw) != digest:
         raise TamperedError(f"the record's bytes do not have the digest {digest}")
     return canonical.decode(raw, Snapshot, name="snapshot record")
 
