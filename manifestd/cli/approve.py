@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from manifestd.signing.base import Signer
     from manifestd.store import Store
 
-_WAYS = "--request, --sign, --add, --status and --revoke"
+_WAYS = "--request, --sign, --add, --status, --shown and --revoke"
 _REQUESTS = "a request is made by `manifestd approve NAME:TAG REF --request -o FILE`"
 _APPROVALS = "an approval is made by `manifestd approve --sign REQUEST --key KEY -o FILE`"
 
@@ -44,6 +44,7 @@ _APPROVALS = "an approval is made by `manifestd approve --sign REQUEST --key KEY
     help="Bring back what --sign wrote.",
 )  # fmt: skip
 @click.option("--status", is_flag=True, help="Show who approved, and who is missing.")
+@click.option("--shown", metavar="DIGEST", help="Show what the giver of an approval was shown.")
 @click.option("--revoke", metavar="DIGEST", help="Take an approval back. Needs --reason.")
 @click.option("--reason", help="Why; kept with the approval or the revocation.")
 @click.option(
@@ -64,6 +65,7 @@ def approve(
     sign: Path | None,
     add: tuple[Path, ...],
     status: bool,
+    shown: str | None,
     revoke: str | None,
     reason: str | None,
     valid_for: str | None,
@@ -79,7 +81,7 @@ def approve(
     [[tags]] rules of the configuration say how many people of which groups
     must approve before a tag moves and `manifestd gate` opens.
     """
-    if sum(map(bool, (request, sign, add, status, revoke))) > 1:
+    if sum(map(bool, (request, sign, add, status, shown, revoke))) > 1:
         raise UsageError(f"{_WAYS} exclude each other")
     if sign is not None:
         _no_names(names)
@@ -89,6 +91,9 @@ def approve(
     if add:
         _no_names(names)
         return _add(context, add, form)
+    if shown is not None:
+        _no_names(names)
+        return _shown(context, shown, form)
     if revoke is not None:
         _no_names(names)
         return _revoke(context, revoke, reason, key, form)
@@ -206,6 +211,15 @@ def _revoke(context: Context, digest: str, reason: str | None, key: str | None, 
     with context.change_store() as store:
         result = revoke_approval(store, desk, digest, reason or "")
     _show(result, form)
+    return 0
+
+
+def _shown(context: Context, approval: str, form: str) -> int:
+    from manifestd.workflows.approving import read_request, shown_request
+
+    with context.open_store() as store:
+        data = shown_request(store, approval)
+    emit(data.decode() if form == "json" else f"{request_text(read_request(data))}\n")
     return 0
 
 

@@ -33,7 +33,8 @@ The facts by which each is found again (all texts; digests are ``sha256:<hex>``)
 - ``snapshot``: ``name source manifest``; the document is the record.
 - ``signature``: ``snapshot``; the document is the bundle.
 - ``tag``: ``tag snapshot manifest from by``; the document is the signed move.
-- ``approval``: ``tag snapshot manifest by``; the document is the signed approval.
+- ``approval``: ``tag snapshot manifest by``; the document is the signed approval. ``request``
+  is the digest of what was shown, where that is kept here.
 - ``revocation``: ``tag revokes by``; ``revokes`` is the document of an approval.
 - ``waiver``, ``verdict``: ``tag snapshot manifest by verdict``, as far as they are known.
 - ``deletion``: ``by``; the document is the signed tombstone.

@@ -20,6 +20,7 @@ from manifestd.store.blobs import KINDS, Blobs, unpacked
 from manifestd.store.database import Database, connect
 from manifestd.store.logcheck import LogCheck
 from manifestd.store.rows import COLUMNS, IndexRow, decode_record, index_row, subjects_of
+from manifestd.store.runcheck import RunCheck
 from manifestd.store.trees import Trees
 
 MAX_PROBLEMS: Final = 1000
@@ -81,9 +82,12 @@ class _Check:
         self._bundles: list[tuple[int, str, list[str]]] = []
         self._summaries: dict[tuple[str, str], _Summary | None] = {}
         self._present: set[str] = set()
+        self._logged_runs: dict[str, str] = {}
 
     def all_steps(self) -> Sequence[Callable[[], None]]:
-        return (self._structure, self._all_blobs, self._all_records, self._index, self._history)
+        return (self._structure, self._all_blobs, self._all_records, self._index, self._history,
+            self._runs,
+        )  # fmt: skip
 
     def log_steps(self) -> Sequence[Callable[[], None]]:
         return (self._history,)
@@ -237,7 +241,12 @@ class _Check:
             # What is no digest has been reported with the index and the blobs.
             if isinstance(snapshot, bytes) and isinstance(bundle, bytes)
         }
-        LogCheck(self._database, self._report).run(records, pairs)
+        history = LogCheck(self._database, self._report)
+        history.run(records, pairs)
+        self._logged_runs = history.runs
+
+    def _runs(self) -> None:
+        RunCheck(self._database, self._report).run(self._logged_runs)
 
 
 class _Walk:

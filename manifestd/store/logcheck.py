@@ -37,6 +37,8 @@ class LogCheck:
         self._moves: set[str] = set()
         self._tags: dict[str, Target | None] = {}
         self._documents: list[tuple[LogEntry, str]] = []
+        self.runs: dict[str, str] = {}
+        """Name of every run that was logged -> digest of its document."""
 
     def run(self, records: Iterable[str], signatures: Iterable[tuple[str, str]]) -> None:
         """Check everything.
@@ -111,6 +113,10 @@ class LogCheck:
             self._signatures.add((str(entry.facts.get("snapshot")), entry.document))
         elif entry.kind == "tag":
             self._note_move(entry)
+        elif entry.kind == "approval" and (shown := entry.fact("request")) is not None:
+            self._documents.append((entry, shown))
+        elif entry.kind == "verdict" and (name := entry.fact("run")) is not None:
+            self.runs[name] = entry.document
         elif entry.kind == "deletion":
             removed = read_deletion_statement(payload_of(self._blobs.get(entry.document))).removed
             gone = {item.snapshot for item in removed}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from manifestd.errors import AmbiguousError, ManifestdError, NotStoredError, UsageError
 from manifestd.model.approval import Approval, Revocation
-from manifestd.model.digest import Digest
+from manifestd.model.digest import Digest, hex_of
 from manifestd.model.envelope import digests_of
 from manifestd.model.logentry import Fact, LogEntry, LogKind
+from manifestd.model.tag import check_tag
 from manifestd.store import Store
 
 
@@ -21,7 +23,11 @@ def log_approval(
         "manifest": approval.manifest,
         "by": person,
     }
-    return _log(store, bundle, "approval", facts, now)
+    with store.transaction():
+        if _keeps(store, approval.request):
+            # Named in the log, what was shown cannot be taken out unnoticed.
+            facts["request"] = approval.request
+        return _log(store, bundle, "approval", facts, now)
 
 
 def log_revocation(
@@ -56,3 +62,47 @@ def _log(
             return document, None
         store.blobs.put_as(bundle, "statement")
         return document, store.log.append(kind, document, now, facts)
+
+
+def approval_named(store: Store, text: str) -> tuple[Digest, str]:
+    """The logged approval that a digest, or at least 8 hex digits of one, means; and its tag.
+
+    Raises:
+        UsageError: Not a digest.
+        NotStoredError, AmbiguousError: It names no approval, or several.
+    """
+    digits = text.removeprefix("sha256:")
+    if len(digits) < 8 or len(digits) > 64 or not set(digits) <= set("0123456789abcdef"):
+        raise UsageError(
+            f"not the digest of an approval: {text[:80]!r}",
+            hint="`manifestd approve --status NAME:TAG` shows it",
+        )
+    found = {
+        Digest(entry.document): entry.tag
+        for entry in store.log.entries(kinds=["approval"])
+        if hex_of(entry.document).startswith(digits)
+    }
+    if not found:
+        raise NotStoredError(
+            f"there is no approval {text}", hint="`manifestd approve --status NAME:TAG` lists them"
+        )
+    if len(found) > 1:
+        raise AmbiguousError(f"{text} means {len(found)} approvals", hint="give more digits",
+                             facts={"candidates": sorted(found)})  # fmt: skip
+    document, tag = found.popitem()
+    return document, check_tag(tag or "")
+
+
+def _keeps(store: Store, request: str) -> bool:
+    """Whether the request is in the store; it then stays, as what it is."""
+    from manifestd.workflows.approving import read_request
+
+    if not store.blobs.has(request):
+        return False
+    data = store.blobs.get(request)
+    try:
+        read_request(data)
+    except ManifestdError:
+        return False
+    store.blobs.put_as(data, "document")
+    return True

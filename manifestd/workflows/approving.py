@@ -14,6 +14,7 @@ import msgspec
 from manifestd import canonical
 from manifestd.errors import (
     MalformedError,
+    NotStoredError,
     TamperedError,
     UndecidedError,
     UntrustedError,
@@ -42,7 +43,8 @@ from manifestd.signing.base import Signer
 from manifestd.signing.dsse import sign_statement, verify_bundle
 from manifestd.signing.public import read_public_key
 from manifestd.store import Store
-from manifestd.workflows.approval_log import log_approval
+from manifestd.store.rows import payload_of
+from manifestd.workflows.approval_log import approval_named, log_approval
 from manifestd.workflows.approvals import approval_status, approvers, verdict_of
 from manifestd.workflows.desk import Desk
 from manifestd.workflows.sign import signature_of
@@ -240,7 +242,30 @@ def add_approval(store: Store, desk: Desk, bundle: bytes) -> ApprovalResult:
 
 def keep_request(store: Store, request: bytes) -> Digest:
     """Keep a request, so that what approvers were shown can be looked up; returns its digest."""
-    return store.blobs.put(request, "document")
+    store.blobs.put_as(request, "document")
+    return Digest("sha256:" + canonical.sha256_hex(request))
+
+
+def shown_request(store: Store, approval: str) -> bytes:
+    """The request that somebody was shown before they approved, byte for byte.
+
+    Args:
+        store: Opened for reading.
+        approval: Digest of the approval, or at least 8 hex digits of its beginning.
+
+    Raises:
+        UsageError, NotStoredError, AmbiguousError: It names no approval, or several; or the
+            request is not kept here.
+        TamperedError: The store is damaged.
+    """
+    document, _ = approval_named(store, approval)
+    said = read_approval_statement(payload_of(store.blobs.get(document)))
+    if not store.blobs.has(said.request):
+        raise NotStoredError(
+            f"the request that {said.approver} was shown is not kept here: {said.request}",
+            hint="look in the store that made the request; bundles do not carry it",
+        )
+    return store.blobs.get(said.request)
 
 
 def _diff(store: Store, desk: Desk, before: str | None, digest: Digest) -> tuple[Diff | None, int]:

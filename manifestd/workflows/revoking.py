@@ -5,15 +5,13 @@ A revocation is logged as the approval was, and stays: no later change of the tr
 
 from __future__ import annotations
 
-from manifestd.errors import AmbiguousError, NotStoredError, UsageError
+from manifestd.errors import UsageError
 from manifestd.model.approval import Revocation, revocation_statement
 from manifestd.model.approvals import ApprovalResult
-from manifestd.model.digest import Digest, hex_of
 from manifestd.model.logentry import time_text
-from manifestd.model.tag import check_tag
 from manifestd.signing.dsse import sign_statement
 from manifestd.store import Store
-from manifestd.workflows.approval_log import log_revocation
+from manifestd.workflows.approval_log import approval_named, log_revocation
 from manifestd.workflows.approvals import approval_status, find_approvals, revocations
 from manifestd.workflows.approving import checked_reason
 from manifestd.workflows.desk import Desk
@@ -33,7 +31,7 @@ def revoke_approval(store: Store, desk: Desk, approval: str, reason: str) -> App
         UsageError: No key is configured, or no reason is given.
         UntrustedError: The key may not.
     """
-    document, tag = _approval_named(store, approval)
+    document, tag = approval_named(store, approval)
     signer, key = desk.own_key("a revocation")
     found = next(
         item for item in find_approvals(store, desk.trust, tag) if item.entry.document == document
@@ -65,26 +63,3 @@ def revoke_approval(store: Store, desk: Desk, approval: str, reason: str) -> App
         entry=entry.index if entry is not None else None,
         status=approval_status(store, desk, tag, snapshot),
     )
-
-
-def _approval_named(store: Store, text: str) -> tuple[Digest, str]:
-    digits = text.removeprefix("sha256:")
-    if len(digits) < 8 or len(digits) > 64 or not set(digits) <= set("0123456789abcdef"):
-        raise UsageError(
-            f"not the digest of an approval: {text[:80]!r}",
-            hint="`manifestd approve --status NAME:TAG` shows it",
-        )
-    found = {
-        Digest(entry.document): entry.tag
-        for entry in store.log.entries(kinds=["approval"])
-        if hex_of(entry.document).startswith(digits)
-    }
-    if not found:
-        raise NotStoredError(
-            f"there is no approval {text}", hint="`manifestd approve --status NAME:TAG` lists them"
-        )
-    if len(found) > 1:
-        raise AmbiguousError(f"{text} means {len(found)} approvals", hint="give more digits",
-                             facts={"candidates": sorted(found)})  # fmt: skip
-    document, tag = found.popitem()
-    return document, check_tag(tag or "")

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from manifestd import canonical
 from manifestd.cli.approve import span_of
 from manifestd.cli.main import run
 from manifestd.errors import UsageError
+from manifestd.model.approval import approval_statement, read_approval_statement
+from manifestd.signing.dsse import open_bundle, sign_statement
 from manifestd.store import open_store
+from manifestd.store.check import check_store
+from manifestd.workflows.approving import add_approval, make_request, sign_request
 from tests.support.schemas import check_document
-from tests.workflows.release_world import TAG, Team
+from tests.workflows.release_world import START, TAG, Team
 
 Capture = pytest.CaptureFixture[str]
 
@@ -195,3 +201,35 @@ def test_the_request_of_a_direct_approval_is_kept_too(team: Team, capsys: Captur
         data = store.blobs.get(digest)
     assert digest == "sha256:" + canonical.sha256_hex(data)
     check_document("approval-request", data)
+    approval = found["approval"]
+    capsys.readouterr()
+    assert run(["approve", "--shown", approval[:19], "--format", "json"]) == 0
+    assert capsys.readouterr().out.encode() == data
+    assert run(["approve", "--shown", approval]) == 0
+    assert capsys.readouterr().out.startswith(f"To approve: {TAG}\n  manifest   sha256:")
+    with open_store(team.path) as store:
+        [entry] = store.log.entries(kinds=["approval"])
+    assert entry.fact("request") == digest
+    assert check_store(team.path) == []
+    with sqlite3.connect(team.path) as database:
+        database.execute("DELETE FROM blob WHERE digest = ?", (bytes.fromhex(digest[7:]),))
+    [problem] = check_store(team.path)
+    assert f"names {digest}, which is gone" in problem.what
+    code, found = document(capsys, "--shown", approval)
+    assert (code, found["code"]) == (3, "not-stored")
+    assert "not kept here" in found["what"]
+
+
+def test_an_approval_cannot_turn_other_documents_into_requests(team: Team, capsys: Capture) -> None:
+    """Its giver chooses the digest of the request, and pins nothing else by that."""
+    with open_store(team.path, write=True) as store:
+        [row] = store.snapshots.list()
+        request = make_request(store, team.desk(), TAG, row.digest)
+        approval = open_bundle(sign_request(request, team.signer("bob"), now=START, tool="t"))
+        said = read_approval_statement(approval.payload)
+        odd = msgspec.structs.replace(said, request=row.digest)
+        bundle = sign_statement(approval_statement(odd), team.signer("bob"))
+        add_approval(store, team.desk(), bundle)
+        [entry] = store.log.entries(kinds=["approval"])
+    assert entry.fact("request") is None
+    assert check_store(team.path) == []
