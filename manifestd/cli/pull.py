@@ -37,5 +37,6 @@ def pull(context: Context, /, reference: str, *, plain_http: bool, form: str) ->
         emit("".join(f"{line}\n" for line in result_lines(result)))
     for problem in pulled.problems:
         say(f"Note: {printable(problem.what)}")
-    say(f"{pulled.new} of {len(pulled.snapshots)} snapshots are new")
+    count = len(pulled.snapshots)
+    say(f"{pulled.new} of {count} snapshot{'s are' if count > 1 else ' is'} new")
     return pulled.exit_code

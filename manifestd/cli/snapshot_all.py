@@ -46,7 +46,10 @@ def take_all(take: Callable[[HubReference], Taken], show: Callable[[Taken], None
         if show is not None:
             show(found)
     if not codes:
-        raise NotStoredError("the Hub cache holds no downloaded revision")
+        raise NotStoredError(
+            "the Hub cache holds no downloaded revision",
+            hint="set HF_HUB_CACHE or HF_HOME if the cache lies elsewhere",
+        )
     code = max(codes)
     if show is None:
         results = [found.result for found in taken]

@@ -185,7 +185,9 @@ def parse_oci(text: str) -> OciReference:
     if tag and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", tag):
         raise UsageError(f"not an OCI tag: {tag!r}")
     if at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
-        raise UsageError(f"not an OCI digest: {digest!r}")
+        raise UsageError(
+            f"not an OCI digest: {digest!r}", hint="write oci://host/repo@sha256: and 64 hex digits"
+        )
     return OciReference(host=host, repository=repository, tag=tag or None, digest=digest or None)
 
 

@@ -86,6 +86,7 @@ class CacheSource(Source[HubReference]):
         if not (self._folder / "snapshots" / commit).is_dir():
             raise SourceNotFoundError(
                 f"the revision {commit} of {self.reference.repo_id} is not in the Hub cache",
+                hint=self._there(),
                 facts={"revision": commit, "cached": self._commits()},
             )
         return Resolved(
@@ -135,8 +136,14 @@ class CacheSource(Source[HubReference]):
         raise SourceNotFoundError(
             f"the revision {printable(asked or 'main')} of {self.reference.repo_id} is not in the "
             "Hub cache",
+            hint=self._there(),
             facts={"cached": commits},
         )
+
+    def _there(self) -> str:
+        """Which revisions could be asked for."""
+        known = ", ".join(f"@{commit}" for commit in self._commits()[:3])
+        return f"the cache has {known}" if known else "download it first, or see `--all`"
 
     def _commits(self) -> list[str]:
         return sorted(

@@ -172,7 +172,17 @@ class OciSource(Source[OciReference]):
         return canonical.decode_foreign(data, name="the artifact's config", max_size=_MAX_CONFIG)
 
     def list(self, resolved: Resolved) -> Iterator[Entry | Problem]:
-        """Every file: those of raw layers first, then those inside archives, which are read."""
+        """Every file: those of raw layers first, then those inside archives, which are read.
+
+        Raises:
+            EmptySourceError: No layer names a file.
+        """
+        if self._layers and all(layer.kind == "opaque" for layer in self._layers):
+            raise EmptySourceError(
+                f"{self.reference} has no layer that names a file",
+                why="; ".join(self._opaque(layer).what for layer in self._layers[:3]),
+                hint="pack it again with a tool that names files: modctl, kit or oras",
+            )
         seen: set[str] = set()
         for layer in self._layers:
             if layer.kind == "opaque":

@@ -211,16 +211,16 @@ class _Refused:
     def problems(self) -> list[Problem]:
         """One problem a reason."""
         reasons = {
-            "link": "links, which are not followed",
-            "special-file": "devices or other special files",
-            "unsafe-path": "names that lead out of it",
-            "not-utf8": "names that are not UTF-8",
-            "duplicate-path": "names a second time",
+            "link": ("link, which is not followed", "links, which are not followed"),
+            "special-file": ("special file", "devices or other special files"),
+            "unsafe-path": ("name that leads out of it", "names that lead out of it"),
+            "not-utf8": ("name that is not UTF-8", "names that are not UTF-8"),
+            "duplicate-path": ("name a second time", "names a second time"),
         }
         return [
             Problem(
                 code=code,
-                what=f"the layer {self._layer} holds {count} {reasons[code]}: "
+                what=f"the layer {self._layer} holds {count} {reasons[code][count > 1]}: "
                 + ", ".join(self._names[code])
                 + (" …" if count > _NAMED else ""),
                 # A base system is full of links and devices, none of them content.

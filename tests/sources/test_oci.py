@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from manifestd.cli.main import run
-from manifestd.errors import AmbiguousError
+from manifestd.errors import AmbiguousError, EmptySourceError
 from manifestd.loopback.hub import LoopbackHub
 from manifestd.loopback.models import tiny_model
 from manifestd.model.entry import Entry, Problem
@@ -201,6 +201,12 @@ def test_a_layer_without_a_name_is_said_to_be_unknown(host: str) -> None:
     (problem,) = [item for item in found if isinstance(item, Problem)]
     assert (problem.code, problem.severity) == ("opaque-layer", "error")
     assert sha256(b"???") in problem.what
+    source.close()
+    push(host, "acme/opaque", "only", [(b"???", "application/octet-stream", {})])
+    source = source_at(host, "acme/opaque:only")
+    with pytest.raises(EmptySourceError, match="no layer that names a file") as caught:
+        list(source.list(source.resolve()))
+    assert sha256(b"???") in (caught.value.why or "")
     source.close()
 
 
