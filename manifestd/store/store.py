@@ -6,8 +6,10 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from manifestd import canonical
+from manifestd.model.entry import File
 from manifestd.store.blobs import Blobs
 from manifestd.store.database import Database, connect
 from manifestd.store.journal import Journal
@@ -104,6 +106,28 @@ class Store:
         from manifestd.store.prune import Removal
 
         return Removal(self._database, self.blobs, self.log)
+
+    def facts(self, file: File) -> dict[str, Any] | None:
+        """What a reader learned of a file when it was snapshotted; None where nothing is stored.
+
+        Raises:
+            TamperedError, MalformedError, NotCanonicalError: It is damaged.
+        """
+        if file.seen.facts is None or not self.blobs.has(file.seen.facts):
+            return None
+        data = self.blobs.get(file.seen.facts)
+        return canonical.decode(data, dict[str, Any], name=f"facts of {file.path!r}")
+
+    def body(self, file: File) -> bytes | None:
+        """A file's bytes, where they are kept.
+
+        Raises:
+            TamperedError: They do not have the file's digest.
+        """
+        if not file.seen.body or file.sha256 is None:
+            return None
+        digest = f"sha256:{file.sha256}"
+        return self.blobs.get(digest) if self.blobs.has(digest) else None
 
     def where(self, digest: str) -> Iterator[Place]:
         """Every file in the store with this digest, newest snapshot first.

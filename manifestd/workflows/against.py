@@ -186,8 +186,8 @@ class _Comparison:
                 there = next(entries, None)
             else:
                 if self._must_read(here, there):
-                    about = self._explainer.about(here, None, "")
-                    yield Pair(stored=here, entry=there, chunks=tuple(about.chunks))
+                    chunks = tuple(self._explainer.chunks(here))
+                    yield Pair(stored=here, entry=there, chunks=chunks)
                 here, there = next(stored, None), next(entries, None)
 
     def _must_read(self, stored: File, entry: Entry) -> bool:
@@ -286,7 +286,7 @@ class _Comparison:
 
     def _with_tensors(self, diff: FileDiff, pair: Pair) -> FileDiff:
         """Name the tensors that changed, by reading those in damaged ranges once more."""
-        facts = self._explainer.facts(pair.stored) or {}
+        facts = self._store.facts(pair.stored) or {}
         changes = [self._naming(change, pair, facts) for change in diff.changes]
         return msgspec.structs.replace(diff, changes=changes)
 

@@ -127,11 +127,11 @@ class _Comparison:
         )
         known = [finding for side in self.doubts if (finding := side.finding()) is not None]
         counts = count(files, identical=identical)
-        weighed = weigh(self.listings, files, self.explainer.facts)
+        weighed = weigh(self.listings, files, self.store.facts)
         files = weighed.files
         result, findings = conclude(files, sides, self.demands, known)
         notes = [*notes_of(self.left, self.right), *(self.mapping or ())]
-        files, moved = with_moved_templates(self.listings, files, self.explainer.body)
+        files, moved = with_moved_templates(self.listings, files, self.store.body)
         notes += moved
         if digests[0] == digests[1]:
             notes.insert(0, "both references name the same snapshot")

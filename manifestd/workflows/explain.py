@@ -7,13 +7,12 @@ from typing import Any, Final
 
 import msgspec
 
-from manifestd import canonical
 from manifestd.errors import MalformedError
 from manifestd.formats import findings_of, reader_for
 from manifestd.formats.base import Explanation
 from manifestd.model.change import Change, FileDiff
 from manifestd.model.chunks import decode_chunks
-from manifestd.model.entry import File, Problem
+from manifestd.model.entry import Chunks, File, Problem
 from manifestd.model.evidence import Grade, at_least
 from manifestd.rules.compare import About
 from manifestd.rules.gaps import closing, naming
@@ -41,6 +40,10 @@ class Explainer:
 
     def about(self, file: File, problem: Problem | None, place: str) -> About:
         """What judging may need of a side besides the file: its chunk digests, its problem."""
+        return About(chunks=self.chunks(file), problem=problem, place=place)
+
+    def chunks(self, file: File) -> list[Chunks]:
+        """Digests of a file's pieces, under each layout that is known."""
         chunks = [
             found
             for algorithm in file.seen.digests
@@ -49,7 +52,7 @@ class Explainer:
         if file.seen.chunks is not None and self._store.blobs.has(file.seen.chunks):
             data = self._store.blobs.get(file.seen.chunks)
             chunks += decode_chunks(data)
-        return About(chunks=chunks, problem=problem, place=place)
+        return chunks
 
     def explained(
         self, diff: FileDiff, left: File, right: File, places: tuple[str, str]
@@ -79,8 +82,8 @@ class Explainer:
 
     def assessed(self, diff: FileDiff, left: File | None, right: File | None) -> FileDiff:
         """Give a file and its single changes their impact by the rules table."""
-        known = findings_of(diff.path, self.facts(left)) if left is not None else []
-        warned = findings_of(diff.path, self.facts(right)) if right is not None else []
+        known = findings_of(diff.path, self._store.facts(left)) if left is not None else []
+        warned = findings_of(diff.path, self._store.facts(right)) if right is not None else []
         new = [finding for finding in warned if finding not in known]
         self.findings += [{**finding, "side": "right"} for finding in new]
         found = assess(
@@ -98,13 +101,6 @@ class Explainer:
             changes=found.changes,
             summary=found.reason if alone else diff.summary,
         )
-
-    def facts(self, file: File) -> Facts | None:
-        """What a reader learned of a file when it was snapshotted; None where nothing is stored."""
-        if file.seen.facts is None or not self._store.blobs.has(file.seen.facts):
-            return None
-        data = self._store.blobs.get(file.seen.facts)
-        return canonical.decode(data, dict[str, Any], name=f"facts of {file.path!r}")
 
     def _equivalent(
         self, diff: FileDiff, left: File, right: File, places: tuple[str, str]
@@ -126,7 +122,7 @@ class Explainer:
 
     def _unread(self, diff: FileDiff, left: File, right: File, places: tuple[str, str]) -> FileDiff:
         """Tensors whose values were not compared: what is known all the same, and what to run."""
-        facts = self.facts(left) or {}, self.facts(right) or {}
+        facts = self._store.facts(left) or {}, self._store.facts(right) or {}
         hint = naming(["digestAlgorithm" in one for one in facts], places)
         diff = msgspec.structs.replace(diff, hint=hint)
         header = facts[0].get("header")
@@ -141,8 +137,10 @@ class Explainer:
         reader = reader_for(path, max(left.size, right.size))
         if reader is None:
             return None
-        facts = self.facts(left), self.facts(right)
-        bodies = (self.body(left), self.body(right)) if reader.needs_body else (None, None)
+        facts = self._store.facts(left), self._store.facts(right)
+        bodies = (
+            (self._store.body(left), self._store.body(right)) if reader.needs_body else (None, None)
+        )
         try:
             found = reader.explain(path, *facts, *bodies)
         except MalformedError:
@@ -156,20 +154,13 @@ class Explainer:
         """What readers show of values goes to terminals, reports and messages."""
         values: dict[str, str] = {}
         if found.changes or found.summary:
-            for body in (self.body(left), self.body(right)):
+            for body in (self._store.body(left), self._store.body(right)):
                 values |= secret_values(body) if body is not None else {}
         return msgspec.structs.replace(
             found,
             changes=[_hidden_change(change, values) for change in found.changes],
             summary=None if found.summary is None else hide(found.summary, values),
         )
-
-    def body(self, file: File) -> bytes | None:
-        """A file's bytes, where the store keeps them."""
-        if not file.seen.body or file.sha256 is None:
-            return None
-        digest = f"sha256:{file.sha256}"
-        return self._store.blobs.get(digest) if self._store.blobs.has(digest) else None
 
 
 def _hidden_change(change: Change, values: Mapping[str, str]) -> Change:

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from manifestd import canonical
 from manifestd.config import Config
 from manifestd.display import size_text
 from manifestd.formats.names import reader_name
@@ -247,7 +246,7 @@ def _shards(store: Store, weights: list[File]) -> Iterator[tuple[str, str]]:
     from manifestd.formats.shardindex import check_shards
 
     facts = {
-        file.path: _facts(store, file) for file in weights if reader_name(file.path) == "shardindex"
+        file.path: store.facts(file) for file in weights if reader_name(file.path) == "shardindex"
     }
     paths = {file.path for file in weights}
     for found in check_shards(paths, facts):
@@ -271,13 +270,6 @@ def _shards(store: Store, weights: list[File]) -> Iterator[tuple[str, str]]:
             yield members[0], what
         elif suffix.endswith(_INDEXED) and not unread:
             yield members[0], f"{len(members)} shards and no index that names them"
-
-
-def _facts(store: Store, file: File) -> dict[str, Any] | None:
-    if file.seen.facts is None or not store.blobs.has(file.seen.facts):
-        return None
-    data = store.blobs.get(file.seen.facts)
-    return canonical.decode(data, dict[str, Any], name=f"facts of {file.path!r}")
 
 
 def _not_mirrored(places: set[str], names: _Names) -> Iterator[LintFinding]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from manifestd import canonical
 from manifestd.formats.names import NEXT, reader_name
 from manifestd.model.entry import File
 from manifestd.model.snapshot import Snapshot
@@ -134,14 +133,14 @@ class Viewer:
         if not cards:
             return stance(())
         path = min(cards, key=lambda name: (name.lower() != "readme.md", name))
-        facts = self._facts(cards[path])
+        facts = self._store.facts(cards[path])
         if facts is None or "refused" in facts:
             return Stance()
         words = facts.get("license", ())
         return stance(word for word in words if isinstance(word, str))
 
     def _text(self, file: File) -> LicenceFile:
-        body = self._body(file)
+        body = self._store.body(file)
         name = identify(body) if body is not None else None
         return LicenceFile(sha256=file.sha256, name=name, read=body is not None)
 
@@ -150,7 +149,7 @@ class Viewer:
             return None if reader in _TEXTS else ()
         known = _secrets_of.get(file.sha256)
         if known is None:
-            body = self._body(file)
+            body = self._store.body(file)
             if body is None:
                 return None
             known = tuple(find_secrets(body))
@@ -166,20 +165,8 @@ class Viewer:
         if digest not in _findings_of:
             if len(_findings_of) >= _MAX_KNOWN:
                 _findings_of.clear()
-            _findings_of[digest] = _warned(self._facts(file), reader)
+            _findings_of[digest] = _warned(self._store.facts(file), reader)
         return _findings_of[digest]
-
-    def _facts(self, file: File) -> dict[str, Any] | None:
-        if file.seen.facts is None or not self._store.blobs.has(file.seen.facts):
-            return None
-        data = self._store.blobs.get(file.seen.facts)
-        return canonical.decode(data, dict[str, Any], name=f"facts of {file.path!r}")
-
-    def _body(self, file: File) -> bytes | None:
-        digest = f"sha256:{file.sha256}"
-        if file.sha256 is None or not file.seen.body or not self._store.blobs.has(digest):
-            return None
-        return self._store.blobs.get(digest)
 
 
 def _warned(
