@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with the contract's code."""
     # What a command holds is mostly values without cycles: passing over them again and again
     # would cost a sixth of its time.
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(100_000, 20, 100)
     # A supervisor's polite end (systemd, Kubernetes) keeps what was done, as Ctrl-C does.
     signal.signal(signal.SIGTERM, _interrupt)
     code = run(sys.argv[1:] if arguments is None else arguments)

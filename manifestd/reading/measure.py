@@ -39,6 +39,10 @@ SMALL_READ_SIZE: Final = 64 * 1024
 LARGE: Final = 8 * 1024 * 1024
 """Bytes from which a pass counts as one that keeps a core busy."""
 
+_TELL_BYTES: Final = 4 * 1024 * 1024
+_TELL_SECONDS: Final = 0.1
+"""Progress is told after so many bytes, or so much time."""
+
 _FIRST_DELAY: Final = 0.25
 _FIRST_DELAY_THROTTLED: Final = 1.0
 _LONGEST_DELAY: Final = 30.0
@@ -75,7 +79,7 @@ def measure(
         size: Its listed length in bytes.
         wants: What to compute.
         budget: Patience with faults.
-        on_bytes: Told of every buffer's length; what it raises ends the pass.
+        on_bytes: Told how many more bytes came, some times a second; what it raises ends the pass.
         sleep: Waits some seconds; what it raises ends the pass.
         clock: Monotonic seconds.
 
@@ -169,6 +173,8 @@ class _Pass:
         "_path",
         "_size",
         "_sleep",
+        "_told",
+        "_untold",
         "bytes_read",
         "requests",
         "resumed",
@@ -192,6 +198,8 @@ class _Pass:
         self._on_bytes = on_bytes
         self._sleep = sleep
         self._clock = clock
+        self._told = clock()
+        self._untold = 0
         self.bytes_read = 0
         self.requests = 0
         self.resumed = 0
@@ -205,6 +213,8 @@ class _Pass:
             try:
                 self._stream(feeder, read_size)
                 if feeder.position == self._size:
+                    if self._on_bytes is not None:
+                        self._on_bytes(self._untold)
                     return
                 raise TransientError(  # noqa: TRY301  (a clean end too early is a cut like others)
                     f"the connection ended at byte {feeder.position} of {self._size}"
@@ -237,7 +247,14 @@ class _Pass:
                     )
                 feeder.update(data)
                 if self._on_bytes is not None:
-                    self._on_bytes(count)
+                    self._tell(self._on_bytes, count)
+
+    def _tell(self, on_bytes: Callable[[int], None], count: int) -> None:
+        """Tell of bytes, not of each piece: threads that hash would wait for one another."""
+        self._untold += count
+        if self._untold >= _TELL_BYTES or self._clock() - self._told >= _TELL_SECONDS:
+            self._told, told, self._untold = self._clock(), self._untold, 0
+            on_bytes(told)
 
 
 class _Patience:

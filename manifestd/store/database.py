@@ -356,8 +356,10 @@ def _create(database: Database) -> None:
 
     The script is what all migrations together make (a test compares): running it
     costs a millisecond, importing sqlite_utils for the migrations a tenth of a second.
+    The disk is not waited for: who loses an empty store makes another, and the first thing
+    that is stored in it takes it along.
     """
-    with database.transaction():
+    with database.transaction(durable=False):
         if header(database)[0]:
             return
         for statement in _script():

@@ -138,7 +138,7 @@ def test_a_file_that_changes_while_it_is_read_gives_no_digest(
 
 def test_a_change_while_measuring_becomes_the_files_problem(tmp_path: Path) -> None:
     file = tmp_path / "w.bin"
-    file.write_bytes(bytes(1_000_000))
+    file.write_bytes(bytes(8_000_000))  # progress is told of some MB at once
     source, resolved = opened(tmp_path)
     entry = listed(source, resolved)["w.bin"]
 
