@@ -18,11 +18,10 @@ from manifestd import canonical
 from manifestd.errors import MalformedError
 from manifestd.model.entry import Observation, Problem
 from manifestd.model.manifest import Item, manifest_digest
-from manifestd.model.snapshot import EvidenceCounts, Selection, Snapshot
+from manifestd.model.snapshot import EvidenceCounts, Selection, Snapshot, moment_of
 from manifestd.signing.trust import Trust, TrustedKey
 from manifestd.store import Store, open_store
 from manifestd.workflows.sign import (
-    captured,
     judge_signature,
     sign_snapshot,
     signature_of,
@@ -191,7 +190,11 @@ def test_a_signature_of_another_snapshot_is_invalid_here(path: Path, keys: Path)
         one, two = store.snapshots.load(first), store.snapshots.load(second)
         [foreign] = store.snapshots.bundles(second)
     check = judge_signature(
-        foreign, digest=first, manifest=one.manifest, trust=trust(keys, "p256"), at=captured(one)
+        foreign,
+        digest=first,
+        manifest=one.manifest,
+        trust=trust(keys, "p256"),
+        at=moment_of(one.captured_at),
     )
     assert (check.state, check.person) == ("invalid", "p256")
     assert "another snapshot" in (check.why or "")
@@ -262,7 +265,7 @@ def test_a_moment_that_is_none_is_malformed_not_a_defect(path: Path, keys: Path)
     bundle = sign_snapshot(record, canonical.digest_of(record), signer(keys))
     assert bundle
     with pytest.raises(MalformedError, match="no moment"):
-        captured(record)
+        moment_of(record.captured_at)
 
 
 def test_one_bad_reference_hides_none_of_the_others(path: Path, keys: Path) -> None:
