@@ -20,7 +20,9 @@ def identity_of(digest: str, record: Snapshot, done: str) -> HexDigest:
     if record.manifest is None or not record.complete:
         raise UsageError(
             f"the snapshot {digest} is incomplete and cannot be {done}",
-            why="not every file's sha256 is known, so it has no content identity",
+            why="not every file's sha256 is known, so it has no content identity"
+            if record.manifest is None
+            else "some of its files could not be read or were refused: its list is not the whole",
             hint="take it again with --read all, and look at its problems with `manifestd show`",
             facts={"snapshot": digest},
         )

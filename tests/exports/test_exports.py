@@ -353,8 +353,9 @@ def test_an_incomplete_snapshot_is_never_exported(export: Export, form: str) -> 
     with pytest.raises(UsageError, match="incomplete"):
         export(form, {**MODEL, "a.bin": weak})
     gone = Problem(path="b.bin", code="unreadable", what="cannot be read", severity="error")
-    with pytest.raises(UsageError, match="incomplete"):
+    with pytest.raises(UsageError, match="incomplete") as caught:
         export(form, MODEL, problems=[gone])
+    assert "its list is not the whole" in (caught.value.why or "")
 
 
 @pytest.mark.parametrize("form", EXPORTS.members)

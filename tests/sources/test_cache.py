@@ -305,7 +305,9 @@ def test_revisions_are_found_by_branch_commit_or_being_the_only_one(
     with pytest.raises(SourceNotFoundError) as refused:
         source(f"org/tiny@{'0' * 40}", root).resolve()
     assert refused.value.facts["cached"] == sorted([first, second])
-    assert refused.value.hint == f"the cache has {', '.join(f'@{c}' for c in sorted([first, second]))}"
+    assert (
+        refused.value.hint == f"the cache has {', '.join(f'@{c}' for c in sorted([first, second]))}"
+    )
     with pytest.raises(SourceNotFoundError):
         source("org/tiny@v9", root).resolve()
     (repository(root) / "refs" / "main").unlink()
