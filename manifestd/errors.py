@@ -64,6 +64,10 @@ class ManifestdError(Exception):
         self.hint = hint
         self.facts: dict[str, Any] = facts or {}
 
+    def told(self) -> str:
+        """What, and why where that is known, in one line."""
+        return f"{self.what}: {self.why}" if self.why else self.what
+
 
 class NotApprovedError(ManifestdError):
     """A rule about approvals does not hold; the hint names who can help."""

@@ -102,8 +102,7 @@ def _bring(store: Store, desk: Desk, bundle: bytes) -> Brought:
         else:
             _move(store, desk, bundle, claim)
     except (NotVerifiedError, UndecidedError) as error:
-        why = f"{error.what}: {error.why}" if error.why else error.what
-        return msgspec.structs.replace(found, state="refused", why=why)
+        return msgspec.structs.replace(found, state="refused", why=error.told())
     return msgspec.structs.replace(found, state="taken")
 
 

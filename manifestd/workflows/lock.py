@@ -13,6 +13,7 @@ from manifestd.errors import (
     NotStoredError,
     UsageError,
 )
+from manifestd.exports.sha256sum import sum_line
 from manifestd.model.digest import Digest
 from manifestd.model.entry import Entry, Measurement, Problem
 from manifestd.model.lockfile import (
@@ -60,21 +61,7 @@ def write_lock(store: Store, references: Sequence[str]) -> Iterator[bytes]:
 def write_sums(store: Store, reference: str) -> Iterator[bytes]:
     """The lines of a file for ``sha256sum -c``; errors as :func:`write_lock`."""
     _, record = _lockable(store, reference)
-    for path, _, sha256 in store.trees.content(record.content):
-        assert sha256 is not None
-        yield sum_line(path, sha256)
-
-
-def sum_line(path: str, sha256: str) -> bytes:
-    r"""A line as GNU coreutils write it: a name with ``\`` or line breaks is escaped and marked.
-
-    Example:
-        >>> sum_line("a\nb", "00")
-        b'\\00  a\\nb\n'
-    """
-    escaped = path.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-    mark = "\\" if escaped != path else ""
-    return f"{mark}{sha256}  {escaped}\n".encode()
+    return map(sum_line, _items(store, record))
 
 
 def choose_model(lock: LockFile, name: str | None) -> LockedModel:

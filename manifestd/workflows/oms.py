@@ -79,7 +79,7 @@ def verify_signature(store: Store, reference: str, signature: bytes, key: Public
         files, own_path = _files(store, record, signature)
         outcome = judge(claim, files, own_path, _left_out(record))
     except OtherTrustError as error:
-        outcome = Outcome(answer="cannot check", why=_told(error))
+        outcome = Outcome(answer="cannot check", why=error.told())
     except NotVerifiedError as error:
         outcome = _refused(signature, error, key)
     return OmsResult(
@@ -99,12 +99,12 @@ def _refused(signature: bytes, error: NotVerifiedError, key: PublicKey) -> Outco
         parts = open_bundle(signature, max_size=MAX_SIGNATURE)
         old = _predicate_of(parts.payload) == OLD_PREDICATE
     except NotVerifiedError:
-        return Outcome(answer="bad signature", why=_told(error))
+        return Outcome(answer="bad signature", why=error.told())
     if old:
-        return Outcome(answer="cannot check", why=_told(old_version()))
+        return Outcome(answer="cannot check", why=old_version().told())
     if isinstance(error, UntrustedError):
         return Outcome(answer="bad signature", why=not_by(parts, key))
-    return Outcome(answer="bad signature", why=_told(error))
+    return Outcome(answer="bad signature", why=error.told())
 
 
 def not_by(parts: Opened, key: PublicKey) -> str:
@@ -121,10 +121,6 @@ def _by_hint(parts: Opened) -> bool:
 def _claimed(parts: Opened) -> str:
     """The key that a signature says it is by; `key show` shows both names of a key."""
     return f"{'hint ' if _by_hint(parts) else ''}{parts.claimed_key()[:12]}"
-
-
-def _told(error: NotVerifiedError) -> str:
-    return f"{error.what}: {error.why}" if error.why else error.what
 
 
 def _left_out(record: Snapshot) -> Callable[[str], str | None]:

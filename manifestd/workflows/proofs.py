@@ -98,8 +98,7 @@ def verify_log(
 
 
 def _problem(error: ManifestdError) -> Problem:
-    what = f"{error.what}: {error.why}" if error.why else error.what
-    return Problem(code=error.code, what=what, hint=error.hint)
+    return Problem(code=error.code, what=error.told(), hint=error.hint)
 
 
 def _turned_back(before: LogEntry, entry: LogEntry) -> Problem:

@@ -210,8 +210,7 @@ def _unreadable(reference: str, error: ManifestdError, digest: str | None = None
 
 
 def _flaw(error: ManifestdError, path: str | None = None) -> Flaw:
-    what = f"{error.what}: {error.why}" if error.why else error.what
-    return Flaw(code=error.code, what=what, path=path, hint=error.hint)
+    return Flaw(code=error.code, what=error.told(), path=path, hint=error.hint)
 
 
 class _Inspection:

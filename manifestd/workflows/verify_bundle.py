@@ -46,7 +46,7 @@ def _check(proof: bytes, snapshot: str, trust: Trust) -> ProofCheck:
     except NotVerifiedError as error:
         return ProofCheck(
             state="untrusted" if isinstance(error, UntrustedError) else "invalid",
-            why=f"{error.what}: {error.why}" if error.why else error.what,
+            why=error.told(),
         )
     entry, checkpoint = seen.entry, seen.checkpoint
     assert entry is not None

@@ -13,10 +13,11 @@ import pytest
 
 from manifestd.cli.main import run
 from manifestd.errors import MalformedError, MismatchError, NotCanonicalError
+from manifestd.exports.sha256sum import sum_line
 from manifestd.model.lockfile import Locked, decode_lock, lock_lines
 from manifestd.model.manifest import Item, manifest_digest
 from manifestd.store import open_store
-from manifestd.workflows.lock import sum_line, write_lock
+from manifestd.workflows.lock import write_lock
 from tests.support.schemas import check_document
 from tests.support.trees import write_tree
 from tests.workflows.stored import keep
@@ -248,5 +249,5 @@ def test_sha256sum_checks_what_we_write(
 
 
 def test_names_with_line_breaks_are_escaped_as_coreutils_do() -> None:
-    assert sum_line("a", "00") == b"00  a\n"
-    assert sum_line("a\\b\rc", "00") == b"\\00  a\\\\b\\rc\n"
+    assert sum_line(Item("a", 0, "00")) == b"00  a\n"
+    assert sum_line(Item("a\\b\rc", 0, "00")) == b"\\00  a\\\\b\\rc\n"
