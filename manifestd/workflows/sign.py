@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from manifestd.errors import NotVerifiedError, UntrustedError
+from manifestd.errors import NotVerifiedError, SignatureError, UntrustedError
 from manifestd.model.change import SignatureState
 from manifestd.model.snapshot import Snapshot, moment_of
 from manifestd.signing.base import Action, Signer
@@ -116,7 +116,7 @@ def judge_statement(
             key_id=key_id,
             person=person,
             code=error.code,
-            why=f"{error.what}: {error.why}" if error.why else error.what,
+            why=error.told(),
             hint=error.hint,
         )
     return SignatureCheck(state="verified", key_id=key_id, person=person)
@@ -185,3 +185,21 @@ def signature_of(
         MalformedError: The record was taken at no moment in time.
     """
     return overall_state(signatures_of(store, digest, record, trust))
+
+
+def unbroken_signature_of(
+    store: Store, digest: str, record: Snapshot, trust: Trust
+) -> SignatureState:
+    """The state of a stored snapshot's signatures, where a wrong one stops everything.
+
+    Raises:
+        SignatureError: One does not verify.
+        TamperedError, MalformedError: As :func:`signature_of`.
+    """
+    state, _ = signature_of(store, digest, record, trust)
+    if state == "invalid":
+        raise SignatureError(
+            f"the snapshot {digest} has a signature that does not verify",
+            hint=f"run `manifestd verify {digest[:19]}`",
+        )
+    return state

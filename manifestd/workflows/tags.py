@@ -13,11 +13,9 @@ import msgspec
 from manifestd.config import Config
 from manifestd.errors import (
     NotStoredError,
-    SignatureError,
     UndecidedError,
     UsageError,
 )
-from manifestd.model.change import SignatureState
 from manifestd.model.digest import Digest
 from manifestd.model.history import TagHistory, TagList, TagMove, TagResult, TagState
 from manifestd.model.logentry import time_text
@@ -30,7 +28,7 @@ from manifestd.signing.trust import Trust
 from manifestd.store import Store
 from manifestd.store.tags import Move
 from manifestd.workflows.desk import Desk, Hand
-from manifestd.workflows.sign import judge_statement, signature_of
+from manifestd.workflows.sign import judge_statement, unbroken_signature_of
 
 
 def set_tag(
@@ -66,7 +64,7 @@ def set_tag(
     record = store.snapshots.load(digest)
     target = _target(digest, record)
     hand = desk.authority("a move of a tag", "tag")
-    state = _signature(store, digest, record, desk.trust)
+    state = unbroken_signature_of(store, digest, record, desk.trust)
     result = TagResult(
         tag=tag,
         action="moved" if before else "set",
@@ -203,16 +201,6 @@ def _signed(
 
 def _target(digest: Digest, record: Snapshot) -> Target:
     return Target(snapshot=digest, manifest=identity_of(digest, record, "tagged"))
-
-
-def _signature(store: Store, digest: Digest, record: Snapshot, trust: Trust) -> SignatureState:
-    state, _ = signature_of(store, digest, record, trust)
-    if state == "invalid":
-        raise SignatureError(
-            f"the snapshot {digest} has a signature that does not verify",
-            hint=f"run `manifestd verify {digest[:19]}`",
-        )
-    return state
 
 
 def _check_expected(store: Store, tag: str, before: Target | None, expect: str) -> None:
