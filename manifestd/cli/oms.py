@@ -21,7 +21,7 @@ def oms() -> None:
 
 @oms.command(
     epilog="Example: manifestd oms verify model.sig s3://models/gpt2/ --key publisher.pub. "
-    "Exit codes: 0 verified, 3 cannot be checked, 4 mismatch or bad signature."
+    "Exit codes: 0 verified, 2 wrong usage, 3 cannot be checked, 4 mismatch or bad signature."
 )
 @click.argument("signature", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("reference")

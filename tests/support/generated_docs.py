@@ -19,7 +19,11 @@ DOCS: Final = Path(__file__).parents[2] / "docs"
 PAGE: Final = DOCS / "reference" / "cli.md"
 INDEX: Final = DOCS / "index.md"
 _MARK: Final = "<!-- all pages, by `make docs` -->\n"
-_ROOMS: Final = {"howto": "How to", "reference": "Look up", "format": "Formats", "ci": "Pipelines"}
+_ROOMS: Final = {
+    "howto": "How to", "reference": "Look up", "format": "Formats", "ci": "Pipelines",
+    "adr": "Decisions",
+}  # fmt: skip
+_TEMPLATE: Final = DOCS / "adr" / "0000-template.md"
 _WIDTH: Final = 100
 _HEAD: Final = """\
 # Commands
@@ -82,7 +86,7 @@ def index() -> str:
     ]
     lines = ["\n### Begin, and understand\n\n" + "".join(f"- {link}\n" for link in links)]
     for room, title in _ROOMS.items():
-        pages = sorted((DOCS / room).glob("*.md"))
+        pages = sorted(set((DOCS / room).glob("*.md")) - {_TEMPLATE})
         links = [f"[{_title(path)}]({room}/{path.name})" for path in pages]
         if links:
             lines.append(f"\n### {title}\n\n" + "".join(f"- {link}\n" for link in links))
