@@ -224,9 +224,14 @@ def _settle(found: os.stat_result) -> None:
 def _root_error(error: OSError, path: str) -> ManifestdError:
     shown = printable(path)
     if error.errno == errno.ENOENT:
-        return SourceNotFoundError(f"no directory {shown}", facts={"path": path})
+        return SourceNotFoundError(
+            f"no directory {shown}",
+            hint="check the path",
+            facts={"path": path},
+        )
     if error.errno == errno.ENOTDIR:
         return UsageError(f"not a directory: {shown}", hint="name the directory that holds it")
     if error.errno in {errno.EACCES, errno.EPERM}:
-        return AccessDeniedError(f"{shown} may not be read", facts={"path": path})
+        hint = "run it as a user who may read the directory"
+        return AccessDeniedError(f"{shown} may not be read", hint=hint, facts={"path": path})
     return UnreadableError(f"{shown} cannot be read: {error.strerror}", facts={"path": path})
