@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from manifestd.cli.named_file import naming, read_named
 from manifestd.cli.output import emit, emit_json, say, write_file
 from manifestd.display import printable
 from manifestd.errors import UsageError
+from manifestd.model.moment import parse_span
 
 if TYPE_CHECKING:
     from manifestd.model.approvals import ApprovalResult
@@ -147,7 +148,7 @@ def _sign(
     _confirm(yes=yes)
     bundle = sign_request(
         data, signer, now=datetime.now(UTC), tool=TOOL, reason=reason,
-        valid_for=span_of(valid_for) if valid_for else None,
+        valid_for=parse_span(valid_for) if valid_for else None,
     )  # fmt: skip
     if output is None or str(output) == "-":
         emit(bundle.decode())
@@ -246,7 +247,7 @@ def _status(context: Context, names: tuple[str, ...], form: str) -> int:
 def _made(context: Context, store: Store, names: tuple[str, ...], valid_for: str | None) -> bytes:
     from manifestd.workflows.approving import VALID_FOR, make_request
 
-    span = span_of(valid_for) if valid_for else VALID_FOR
+    span = parse_span(valid_for) if valid_for else VALID_FOR
     return make_request(store, context.desk(), names[0], names[1], valid_for=span)
 
 
@@ -265,18 +266,6 @@ def _show(result: ApprovalResult, form: str) -> int:
         say(f"Warning: this approval does not count: {printable(state.why or '')}")
     emit(status_text(result.status))
     return 0 if counts else 1
-
-
-def span_of(text: str) -> timedelta:
-    """A span of time that somebody typed: ``36h``, ``90d``, ``4w``.
-
-    Raises:
-        UsageError: Something else.
-    """
-    hours = {"h": 1, "d": 24, "w": 168}.get(text[-1:])
-    if hours is None or not text[:-1].isascii() or not text[:-1].isdigit() or len(text) > 6:
-        raise UsageError(f"not a span of time: {text!r}", hint="write 36h, 90d or 4w")
-    return timedelta(hours=int(text[:-1]) * hours)
 
 
 def _signer(context: Context, key: str | None) -> Signer:

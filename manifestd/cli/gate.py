@@ -15,11 +15,11 @@ import click
 import msgspec
 
 from manifestd._version import TOOL
-from manifestd.cli.approve import span_of
 from manifestd.cli.context import Context
 from manifestd.cli.output import emit, emit_json, write_file
 from manifestd.display import printable
 from manifestd.errors import AccessDeniedError, ConfigError, UsageError
+from manifestd.model.moment import parse_span
 
 if TYPE_CHECKING:
     from manifestd.model.gate import GateReport
@@ -84,7 +84,7 @@ def gate(
     from manifestd.workflows.gate_place import is_place
     from manifestd.workflows.opened import is_bundle
 
-    span = span_of(valid_for)
+    span = parse_span(valid_for)
     bundle = is_bundle(reference)
     fresh = bundle is None and not offline and is_place(reference)
     if not fresh and (read is not None or no_keep):

@@ -53,13 +53,14 @@ def log(
     """Show the history: snapshots, tag moves, approvals, deletions, newest first."""
     if ctx.invoked_subcommand is not None:
         return
+    from manifestd.model.moment import parse_moment
     from manifestd.workflows import history
 
     context: Context = ctx.obj
     if as_of is not None:
         if kind or tag or limit:
             raise UsageError("--as-of cannot be combined with --kind, --tag or --limit")
-        moment = history.parse_moment(as_of)
+        moment = parse_moment(as_of)
         trust = context.trust()
         with context.open_store() as store:
             then = history.as_of(store, trust, moment)

@@ -127,7 +127,7 @@ def prune(
     Never removed: the newest (complete) snapshot of a place, and what a tag names
     or ever named, or somebody approved. Do not prune while snapshots are taken.
     """
-    from manifestd.workflows.history import parse_day
+    from manifestd.model.moment import parse_day
     from manifestd.workflows.prune import Rule
     from manifestd.workflows.prune import prune as remove
 

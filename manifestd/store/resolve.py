@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from manifestd.errors import AmbiguousError, NotStoredError, TamperedError, UsageError
 from manifestd.model.digest import Digest, hex_of
+from manifestd.model.moment import parse_moment
 from manifestd.model.reference import (
     DirectoryReference,
     HubReference,
@@ -37,7 +38,8 @@ def resolve(snapshots: Snapshots, text: str) -> Digest:
         raise UsageError(f"not a reference: {text!r}")
     body, until = text, {}
     if at := _AT.match(text):
-        body, until = at[1], {"captured <= ?": _moment(at[2])}
+        last = parse_moment(at[2]).astimezone(UTC).isoformat()
+        body, until = at[1], {"captured <= ?": microseconds(last)}
     found: dict[str, Row] = {}
     for row in [
         *_by_tag(snapshots, body, until.get("captured <= ?")),
@@ -51,23 +53,6 @@ def resolve(snapshots: Snapshots, text: str) -> Digest:
     if found:
         raise _ambiguous(text, list(found.values()))
     raise _nothing(snapshots, text, body)
-
-
-def _moment(text: str) -> int:
-    """The last microsecond that ``@{text}`` includes: a bare date means the end of that day."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(
-            f"not a date or time: {text!r}",
-            hint="write REF@{2026-03-01} or REF@{2026-03-01T10:00:00Z}",
-        ) from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    last = microseconds(moment.astimezone(UTC).isoformat())
-    if "T" not in text and " " not in text:
-        last += timedelta(days=1) // timedelta(microseconds=1) - 1
-    return last
 
 
 def _by_digest(snapshots: Snapshots, text: str, until: dict[str, Any]) -> list[Row]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 
-from manifestd.errors import UsageError
 from manifestd.model.change import SignatureState
 from manifestd.model.digest import of_bytes, of_hex
 from manifestd.model.history import AsOf, LogList, NamedThen
@@ -17,34 +16,6 @@ from manifestd.store.rows import microseconds
 from manifestd.store.tags import Move
 from manifestd.workflows.sign import judge_signature, overall_state
 from manifestd.workflows.tags import state_of
-
-
-def parse_moment(text: str) -> datetime:
-    """A date or time that somebody typed; a bare date is the end of that day, UTC.
-
-    Raises:
-        UsageError: Neither.
-    """
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(
-            f"not a date or time: {text!r}", hint="write 2026-03-01 or 2026-03-01T10:00:00Z"
-        ) from error
-    if "T" not in text and " " not in text:
-        moment = datetime.combine(moment.date(), time.max, UTC)
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def parse_day(text: str) -> datetime:
-    """As :func:`parse_moment`, but a bare date is the beginning of that day, UTC.
-
-    Raises:
-        UsageError: Neither a date nor a time.
-    """
-    moment = parse_moment(text)
-    whole_day = "T" not in text and " " not in text
-    return datetime.combine(moment.date(), time.min, UTC) if whole_day else moment
 
 
 def list_log(

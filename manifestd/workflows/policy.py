@@ -8,7 +8,7 @@ approval bound to the digest outlives them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -21,6 +21,7 @@ from manifestd.model.digest import Digest, of_bytes
 from manifestd.model.failure import Failure, failure_of
 from manifestd.model.finding import PolicyReport, PolicyVerdict, Rule, Severity
 from manifestd.model.logentry import LogEntry, time_text
+from manifestd.model.moment import parse_span
 from manifestd.model.reference import parse_reference
 from manifestd.model.snapshot import Snapshot, moment_of
 from manifestd.redact import redact
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from manifestd.signing.trust import Trust
 
 SCHEMA_DOCUMENT: Final = "manifestd.policy-document/v1"
-_HOURS: Final = {"h": 1, "d": 24, "w": 168}
 
 
 def evaluate_policy(
@@ -300,7 +300,6 @@ def _demands(policy: Policy) -> Demands:
         level: Level = getattr(policy.severity, rule) or default
         if level != "off":
             levels[rule] = level
-    span = policy.max_age
     return Demands(
         levels=levels,
         min_evidence=policy.min_evidence,
@@ -308,7 +307,7 @@ def _demands(policy: Policy) -> Demands:
         required=tuple(tuple(_parts(entry)) for entry in policy.required),
         forbidden=tuple(part for entry in policy.forbidden for part in _parts(entry)),
         require_signature=policy.require_signature,
-        max_age=timedelta(hours=int(span[:-1]) * _HOURS[span[-1]]) if span else None,
+        max_age=parse_span(policy.max_age) if policy.max_age else None,
         waivers=tuple(
             Waived(
                 model=waiver.model,

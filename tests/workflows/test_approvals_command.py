@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from manifestd import canonical
-from manifestd.cli.approve import span_of
 from manifestd.cli.main import run
 from manifestd.errors import UsageError
 from manifestd.model.approval import approval_statement, read_approval_statement
+from manifestd.model.moment import parse_span
 from manifestd.signing.dsse import open_bundle, sign_statement
 from manifestd.store import open_store
 from manifestd.store.check import check_store
@@ -188,10 +188,10 @@ def test_a_file_that_is_something_else_is_named_with_what_makes_the_right_one(
 
 
 def test_spans_of_time_are_read_as_people_write_them() -> None:
-    assert [span_of(text).days for text in ("48h", "90d", "4w")] == [2, 90, 28]
+    assert [parse_span(text).days for text in ("48h", "90d", "4w")] == [2, 90, 28]
     for text in ("", "h", "1", "-1d", "1.5d", "٣d", "1m", "1000000d"):
         with pytest.raises(UsageError):
-            span_of(text)
+            parse_span(text)
 
 
 def test_the_request_of_a_direct_approval_is_kept_too(team: Team, capsys: Capture) -> None:

@@ -16,6 +16,7 @@ from manifestd.errors import NotStoredError, TamperedError, UntrustedError, Usag
 from manifestd.model.approval import Approval, approval_statement
 from manifestd.model.history import NamedThen
 from manifestd.model.logentry import time_text
+from manifestd.model.moment import parse_day, parse_moment
 from manifestd.model.run import Run, RunCounts, RunModel, RunSide
 from manifestd.model.tombstone import read_deletion_statement
 from manifestd.signing.dsse import sign_statement, verify_bundle
@@ -23,7 +24,7 @@ from manifestd.store import Store
 from manifestd.store.check import check_store
 from manifestd.store.rebuild import rebuild_store
 from manifestd.workflows.checkpoints import make_checkpoint
-from manifestd.workflows.history import as_of, list_log, parse_day, parse_moment
+from manifestd.workflows.history import as_of, list_log
 from manifestd.workflows.ledger import ledger
 from manifestd.workflows.proofs import verify_log
 from manifestd.workflows.prune import Rule, choose, prune
