@@ -78,7 +78,8 @@ class Pace:
     def ahead(self) -> bool:
         """Whether the next span is read by a thread of its own."""
         self._spans += 1
-        for way in (True, False):
+        # Not ahead at first: files that are opened at the same time do not know of each other yet.
+        for way in (False, True):
             if way not in self._seconds:
                 return way
         best = self._seconds[True] < self._seconds[False]
