@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 from pathlib import Path
 
@@ -58,6 +57,7 @@ ignore = []                             # globs of files to leave out; recorded 
 def init(context: Context, directory: Path, person: str | None) -> None:
     """Write manifestd.toml, a signing key that it trusts, and the store, in DIRECTORY."""
     from manifestd.config import DEFAULT_STORE, FILE_NAME, parse_config
+    from manifestd.config.toml import quoted
     from manifestd.signing.file import new_key, public_path
     from manifestd.store import open_store
 
@@ -71,7 +71,7 @@ def init(context: Context, directory: Path, person: str | None) -> None:
                 hint="name another directory: manifestd init DIRECTORY",
             )
     stored = DEFAULT_STORE if context.store_file is None else str(store.absolute())
-    text = _TEMPLATE.format(store=_quoted(stored), person=_quoted(person or _user()))
+    text = _TEMPLATE.format(store=quoted(stored), person=quoted(person or _user()))
     parse_config(text.encode(), config)
 
     make_directory(key.parent)
@@ -95,11 +95,6 @@ def init(context: Context, directory: Path, person: str | None) -> None:
             ]
         )
     )
-
-
-def _quoted(text: str) -> str:
-    """A TOML basic string: JSON's escapes are a subset of TOML's, DEL apart."""
-    return json.dumps(text).replace("\x7f", "\\u007f")
 
 
 def _user() -> str:

@@ -6,27 +6,26 @@ this joins the three, and writes ``[[model]]`` entries for what is missing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from manifestd.config import Config
 from manifestd.config.shape import HubSelect, Select
-from manifestd.display import printable, size_text
-from manifestd.errors import ConfigError, ManifestdError
+from manifestd.errors import ConfigError
 from manifestd.model.digest import short
 from manifestd.model.discovery import Discovery, FoundModel, Gap
 from manifestd.model.reference import S3Reference
 from manifestd.sources.base import SourceSettings
 from manifestd.store import Store
 from manifestd.store.rows import Row
-from manifestd.workflows.policy import sides_of
+from manifestd.workflows.proposals import named, proposals
+from manifestd.workflows.sides import place_key, side_for, sides_of
 
-_FIELD: Final = re.compile(r"\{\{|\}\}|\{(name|org|repo)\}")
-_PARTS: Final = {"name": r"(?P<name>.+)", "org": r"(?P<org>[^/]+)", "repo": r"(?P<repo>[^/]+)"}
+if TYPE_CHECKING:
+    from manifestd.sources.hub_discovery import HubQuery
 
 
 def select_models(
@@ -73,7 +72,7 @@ def select_models(
 
 
 def discover_hub(
-    query: Any,
+    query: HubQuery,
     config: Config,
     store: Store | None,
     settings: SourceSettings | None = None,
@@ -83,7 +82,7 @@ def discover_hub(
     """Models on the Hub, held against configuration and store.
 
     Args:
-        query: A :class:`~manifestd.sources.hub_discovery.HubQuery`.
+        query: Which.
         config: Says which models there should be, and where their sides are.
         store: Says what was mirrored; None: nothing was.
         settings: Timeouts and budgets.
@@ -101,10 +100,8 @@ def discover_hub(
         found = list(hub.models(query))
         endpoint = redact(hub.endpoint)
     # Only a query for all models of an author can show that one is gone.
-    whole = query.author is not None and not (
-        query.search or query.tags or query.collection or query.limit
-    )
-    under = f"hf://{query.author.lower()}/" if whole else None
+    narrowed = query.search or query.tags or query.collection or query.limit
+    under = None if query.author is None or narrowed else f"hf://{query.author.lower()}/"
     conditions = {key: value for key, value in msgspec.to_builtins(query).items() if value}
     return _Coverage(config, store, found, under).document(endpoint, conditions, [])
 
@@ -131,13 +128,13 @@ def discover_s3(
     from manifestd.sources.s3_discovery import find_folders
 
     found, strays = find_folders(reference, settings or SourceSettings())
-    side, template = _side_for(config, "s3://")
-    named = [msgspec.structs.replace(model, name=_named(model, template)) for model in found]
+    side, template = side_for(config, "s3://")
+    called = [msgspec.structs.replace(model, name=named(model, template)) for model in found]
     count = "1 object is" if strays == 1 else f"{strays} objects are"
     notes = [f"{count} in no folder that looks like a model"] if strays else []
     place = reference.place()
     place = place if place.endswith("/") else place + "/"
-    return _Coverage(config, store, named, place, side).document(place, {"prefix": place}, notes)
+    return _Coverage(config, store, called, place, side).document(place, {"prefix": place}, notes)
 
 
 class _Coverage:
@@ -163,14 +160,14 @@ class _Coverage:
         self.store = store
         self.found = found
         self.under = under
-        self.side = side or _side_for(config, "hf://")[0]
+        self.side = side or side_for(config, "hf://")[0]
         self.sides = {model.name: sides_of(config, model.name) for model in config.model}
         self.models = {
-            _key(place): name for name, sides in self.sides.items() for place in sides.values()
+            place_key(place): name for name, sides in self.sides.items() for place in sides.values()
         }
         self.latest: dict[str, Row] = {}
         for row in store.snapshots.list() if store else ():
-            self.latest.setdefault(_key(row.source), row)
+            self.latest.setdefault(place_key(row.source), row)
 
     def document(self, source: str, query: dict[str, Any], notes: list[str]) -> Discovery:
         """All gaps, and proposals for what the list lacks."""
@@ -180,7 +177,7 @@ class _Coverage:
             source=source,
             query=query,
             found=self.found,
-            proposals=self._proposals(missing),
+            proposals=proposals(self.config, missing, self.side),
             not_mirrored=list(self._not_mirrored(missing if hub else [])),
             not_listed=list(self._not_listed(missing, mirrored=not hub)),
             gone=list(self._gone()),
@@ -190,7 +187,7 @@ class _Coverage:
 
     def _model(self, found: FoundModel) -> str | None:
         """The configured model that a found one is a side of."""
-        return self.models.get(_key(found.reference))
+        return self.models.get(place_key(found.reference))
 
     # -- gaps -------------------------------------------------------------------------------
 
@@ -207,7 +204,7 @@ class _Coverage:
             unseen = {
                 side: place
                 for side, place in self.sides[name].items()
-                if _key(place) not in self.latest
+                if place_key(place) not in self.latest
             }
             if unseen:
                 which = ", ".join(f"{side} ({place})" for side, place in unseen.items())
@@ -220,7 +217,7 @@ class _Coverage:
 
     def _not_listed(self, missing: Sequence[FoundModel], *, mirrored: bool) -> Iterator[Gap]:
         """Mirrored or stored, and in no entry of the list."""
-        told = {_key(model.reference) for model in missing}
+        told = {place_key(model.reference) for model in missing}
         for model in missing if mirrored else ():
             yield Gap(
                 name=model.name,
@@ -241,10 +238,10 @@ class _Coverage:
         """Configured below what was looked at, and not found there."""
         if self.under is None:
             return
-        here = {_key(model.reference) for model in self.found}
+        here = {place_key(model.reference) for model in self.found}
         for name, sides in self.sides.items():
             for side, place in sides.items():
-                if f"{_key(place)}/".startswith(self.under) and _key(place) not in here:
+                if f"{place_key(place)}/".startswith(self.under) and place_key(place) not in here:
                     yield Gap(
                         name=name,
                         what=f"{side} ({place}) is configured and not there",
@@ -254,17 +251,17 @@ class _Coverage:
 
     def _disagree(self) -> Iterator[Gap]:
         """Found models whose sides hold different revisions, or an older one than the Hub has now."""
-        current = {_key(model.reference): model.revision for model in self.found}
+        current = {place_key(model.reference): model.revision for model in self.found}
         for name in dict.fromkeys(filter(None, map(self._model, self.found))):
             rows = {
                 side: row
                 for side, place in self.sides[name].items()
-                if (row := self.latest.get(_key(place))) is not None
+                if (row := self.latest.get(place_key(place))) is not None
             }
             moved = [
                 (side, row, now)
                 for side, row in rows.items()
-                if (now := current.get(_key(row.source)))
+                if (now := current.get(place_key(row.source)))
                 and row.revision not in {None, now}
                 # A side pinned to a tag or a commit is meant to stay behind.
                 and row.requested in {None, "main"}
@@ -304,93 +301,3 @@ class _Coverage:
             if other.revision is not None:
                 return f"{other.revision[:12]} (as {other.source} did)"
         return f"manifest {short(row.manifest)}, which no known revision has"
-
-    # -- proposals --------------------------------------------------------------------------
-
-    def _proposals(self, missing: Iterable[FoundModel]) -> str:
-        return "\n".join(self._entry(model) for model in missing)
-
-    def _entry(self, model: FoundModel) -> str:
-        lines = ["[[model]]"]
-        remark = _remark(model)
-        if remark:
-            lines.insert(0, f"# {remark}")
-        scheme = model.reference.partition("://")[0]
-        name = _named(model, _side_for(self.config, f"{scheme}://")[1].partition("@")[0])
-        lines.append(f"name = {_quoted(name)}")
-        try:
-            by_default = sides_of(self.config, name).get(self.side)
-        except ManifestdError:  # the default template does not fit this name
-            by_default = None
-        if by_default is None or _key(by_default) != _key(model.reference):
-            place = model.reference.replace("{", "{{").replace("}", "}}")
-            at = "@main" if place.startswith("hf://") else ""
-            lines.append(f"sides = {{ {_bare(self.side)} = {_quoted(place + at)} }}")
-        return "\n".join(lines) + "\n"
-
-
-def _key(place: str) -> str:
-    """What makes two spellings of a place the same."""
-    place = place.rstrip("/")
-    return place.lower() if place.startswith("hf://") else place
-
-
-def _side_for(config: Config, scheme: str) -> tuple[str, str]:
-    """Name and template of the first default side of a scheme; ``hub`` or ``mirror`` without."""
-    for side, template in config.defaults.sides.items():
-        if template.startswith(scheme):
-            return side, template
-    return ("hub" if scheme == "hf://" else "mirror"), ""
-
-
-def _named(model: FoundModel, template: str) -> str:
-    """The name that makes the template give the model's place; else the one it has."""
-    pieces: list[str] = []
-    at = 0
-    for match in _FIELD.finditer(template):
-        pieces.append(re.escape(template[at : match.start()]))
-        field = match[1]
-        known = field and f"(?P<{field}>" in "".join(pieces)
-        pieces.append(
-            re.escape(match[0][0]) if not field else f"(?P={field})" if known else _PARTS[field]
-        )
-        at = match.end()
-    pieces.append(re.escape(template[at:].rstrip("/")))
-    found = re.fullmatch("".join(pieces), model.reference.rstrip("/")) if template else None
-    if found is None:
-        return model.name
-    parts = found.groupdict()
-    if "name" in parts:
-        return str(parts["name"])
-    if {"org", "repo"} <= parts.keys():
-        return f"{parts['org']}/{parts['repo']}"
-    return str(parts.get("repo") or model.name)
-
-
-def _remark(model: FoundModel) -> str:
-    parts = [
-        size_text(model.bytes) if model.bytes is not None else "",
-        f"{model.files} files" if model.files is not None else "",
-        ", ".join(model.licenses),
-        ", ".join(model.formats),
-        "gated" if model.gated else "",
-        "private" if model.private else "",
-    ]
-    return printable("; ".join(part for part in parts if part))
-
-
-def _quoted(text: str) -> str:
-    """A TOML basic string; what cannot be seen is escaped."""
-    return '"' + "".join(map(_escaped, text)) + '"'
-
-
-def _escaped(char: str) -> str:
-    if char in '"\\':
-        return f"\\{char}"
-    if char.isprintable():
-        return char
-    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
-
-
-def _bare(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _quoted(key)

@@ -16,7 +16,7 @@ from manifestd.model.finding import LintFinding, LintReport
 from manifestd.model.snapshot import Snapshot
 from manifestd.store import Store
 from manifestd.store.rows import Row
-from manifestd.workflows.policy import sides_of
+from manifestd.workflows.sides import sides_of
 
 MIN_SIZE: Final = 1024 * 1024
 """Bytes from which equal weights under two names are worth a word."""

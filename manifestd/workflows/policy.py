@@ -16,21 +16,20 @@ import msgspec
 from manifestd import canonical
 from manifestd.config import Config
 from manifestd.config.shape import Level, Model, Policy, Severities
-from manifestd.errors import ConfigError, ManifestdError, UsageError
+from manifestd.errors import ConfigError, ManifestdError
 from manifestd.model.digest import Digest, of_bytes
 from manifestd.model.failure import Failure, failure_of
 from manifestd.model.finding import PolicyReport, PolicyVerdict, Rule, Severity
 from manifestd.model.logentry import LogEntry, time_text
 from manifestd.model.moment import parse_span
-from manifestd.model.reference import parse_reference
 from manifestd.model.snapshot import Snapshot, moment_of
 from manifestd.redact import redact
 from manifestd.rules.licenses import Baseline
-from manifestd.rules.mapping import fill
 from manifestd.rules.policy import FORMAT, RULES, Demands, View, Waived, evaluate
 from manifestd.store import Store
 from manifestd.store.earlier import last_look, last_other
 from manifestd.workflows.policy_view import FORMATS, Viewer
+from manifestd.workflows.sides import sides_of
 
 if TYPE_CHECKING:
     from manifestd.signing.trust import Trust
@@ -249,27 +248,6 @@ class Judge:
         bundle = self._store.blobs.get(entry.document)
         check = judge_statement(bundle, self._keys(), "approve", entry.moment())
         return check.state == "verified"
-
-
-def sides_of(config: Config, name: str) -> dict[str, str]:
-    """Side -> place of a model, as its snapshots are filed.
-
-    Raises:
-        ConfigError: A template does not fit the model, or makes no reference.
-    """
-    own = next((model.sides for model in config.model if model.name == name), {})
-    found: dict[str, str] = {}
-    for side, template in (config.defaults.sides | own).items():
-        text = fill(template, name, f"{config.label}: sides.{side}")
-        try:
-            reference = parse_reference(text if "://" in text else str(config.resolve(text)))
-        except UsageError as error:
-            raise ConfigError(
-                f"{config.label}: sides.{side}: for the model {name}: {error.what}",
-                hint=error.hint,
-            ) from error
-        found[side] = reference.place()
-    return found
 
 
 def _set(section: msgspec.Struct) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def test_init_overwrites_nothing_and_then_makes_nothing(
 
 
 def test_init_elsewhere_takes_any_name_for_the_person(here: Path, capsys: Capture) -> None:
-    odd = 'Zoë "the\\key"\nholder\x7f'
+    odd = 'Zoë 🦊 "the\\key"\nholder\x7f'
     assert run(["init", "a/b", "--person", odd]) == 0
     [entry] = load_trust(load_config(Path("a/b/manifestd.toml"), {})).entries
     assert entry.person == odd
