@@ -131,7 +131,7 @@ def test_a_stored_snapshot_needs_no_network_and_a_dead_place_is_undecided(
     assert gate(capsys, "m")[0] == 0
     code, document = gate(capsys, "./m")
     assert (code, states(document)["bytes"]) == (3, "unknown")
-    assert document["checks"][1]["opens"] == "is ./m where the files are?"
+    assert document["checks"][1]["opens"] == "check the path"
     assert gate(capsys, "./m", "--offline")[0] == 0
     assert gate(capsys, "nothing")[1]["code"] == "not-stored"
 
