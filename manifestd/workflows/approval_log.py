@@ -1,16 +1,58 @@
-"""Logging approvals and what takes them back, whoever brings them."""
+"""Judging and logging approvals and what takes them back, whoever brings them."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
-from manifestd.errors import AmbiguousError, ManifestdError, NotStoredError, UsageError
-from manifestd.model.approval import Approval, Revocation
+from manifestd.errors import (
+    AmbiguousError,
+    ManifestdError,
+    NotStoredError,
+    UndecidedError,
+    UntrustedError,
+    UsageError,
+)
+from manifestd.model.approval import Approval, Revocation, read_approval_statement
 from manifestd.model.digest import Digest, hex_of
 from manifestd.model.envelope import digests_of
 from manifestd.model.logentry import Fact, LogEntry, LogKind
+from manifestd.model.snapshot import moment_of
 from manifestd.model.tag import check_tag
+from manifestd.signing.dsse import verify_bundle
+from manifestd.signing.trust import Trust
 from manifestd.store import Store
+
+CLOCK_SKEW: Final = timedelta(minutes=10)
+"""How far two machines' clocks may be apart."""
+
+
+def brought_approval(bundle: bytes, trust: Trust, now: datetime) -> tuple[Approval, str]:
+    """What an approval that was brought says, and who gave it, if it counts now.
+
+    Raises:
+        SignatureError, MalformedError, NotCanonicalError: It is not a right approval.
+        UntrustedError: Its key does not count for approvals now, or is another person's.
+        UndecidedError: It ran out, or is of the future.
+    """
+    verified = verify_bundle(bundle, trust.public_keys())
+    approval = read_approval_statement(verified.payload)
+    person = trust.require(verified.key, "approve", now).person
+    if (person, verified.key.key_id) != (approval.approver, approval.key_id):
+        raise UntrustedError(
+            f"the approval is signed by {person}, and says it is by {approval.approver}",
+            hint="make a new request: who holds which key was changed since",
+        )
+    if moment_of(approval.at) > now + CLOCK_SKEW:
+        raise UndecidedError(
+            f"the approval is of the future: {approval.at}", hint="set the clocks of both machines"
+        )
+    if now > moment_of(approval.expires):
+        raise UndecidedError(
+            f"the approval of {person} expired at {approval.expires[:19]}Z",
+            hint="make a new request",
+        )
+    return approval, person
 
 
 def log_approval(

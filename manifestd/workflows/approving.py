@@ -40,11 +40,11 @@ from manifestd.model.snapshot import Snapshot, moment_of
 from manifestd.model.tag import MAX_REASON, check_tag
 from manifestd.rules.complete import identity_of
 from manifestd.signing.base import Signer
-from manifestd.signing.dsse import sign_statement, verify_bundle
+from manifestd.signing.dsse import sign_statement
 from manifestd.signing.public import read_public_key
 from manifestd.store import Store
 from manifestd.store.rows import payload_of
-from manifestd.workflows.approval_log import approval_named, log_approval
+from manifestd.workflows.approval_log import approval_named, brought_approval, log_approval
 from manifestd.workflows.approvals import approval_status, approvers, verdict_of
 from manifestd.workflows.desk import Desk
 from manifestd.workflows.sign import signature_of
@@ -53,9 +53,6 @@ VALID_FOR: Final = timedelta(days=90)
 """How long an approval counts when nobody says otherwise."""
 
 MAX_VALID: Final = timedelta(days=3660)
-
-_SKEW: Final = timedelta(minutes=10)
-"""How far two machines' clocks may be apart."""
 
 _MAX_FILES: Final = 1000
 """Files of the diff that are listed in a request."""
@@ -205,24 +202,7 @@ def add_approval(store: Store, desk: Desk, bundle: bytes) -> ApprovalResult:
         NotStoredError: The store lacks the snapshot it is about.
         TamperedError: The snapshot does not hold the bytes that it approves.
     """
-    verified = verify_bundle(bundle, desk.trust.public_keys())
-    approval = read_approval_statement(verified.payload)
-    person = desk.trust.require(verified.key, "approve", desk.now).person
-    if (person, verified.key.key_id) != (approval.approver, approval.key_id):
-        raise UntrustedError(
-            f"the approval is signed by {person}, and says it is by {approval.approver}",
-            hint="make a new request: who holds which key was changed since",
-        )
-    at, expires = moment_of(approval.at), moment_of(approval.expires)
-    if at > desk.now + _SKEW:
-        raise UndecidedError(
-            f"the approval is of the future: {approval.at}", hint="set the clocks of both machines"
-        )
-    if desk.now > expires:
-        raise UndecidedError(
-            f"the approval of {person} expired at {approval.expires[:19]}Z",
-            hint="make a new request",
-        )
+    approval, person = brought_approval(bundle, desk.trust, desk.now)
     record = store.snapshots.load(approval.snapshot)
     if record.manifest != approval.manifest:
         raise TamperedError(

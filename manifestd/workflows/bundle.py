@@ -117,7 +117,7 @@ def import_bundle(
         MalformedError, TamperedError, NotCanonicalError: Not an undamaged bundle.
         SignatureError: With ``inspect``, a signature of a trusted key is wrong.
     """
-    from manifestd.workflows.bundle_statements import Desk, bring_statements
+    from manifestd.workflows.bundle_statements import Terms, bring_statements
 
     moment = now or datetime.now(UTC)
     with path.open("rb") as file, store.transaction():
@@ -138,8 +138,8 @@ def import_bundle(
                 _inspect(store, digest, trust or Trust())
         brought: list[Brought] = []
         if trust is not None:
-            desk = Desk(trust=trust, now=moment, adopt=adopt)
-            brought = bring_statements(store, desk, [kept[text] for text in index.statements])
+            terms = Terms(trust=trust, now=moment, adopt=adopt)
+            brought = bring_statements(store, terms, [kept[text] for text in index.statements])
     return Imported(
         snapshots=digests,
         new=new,

@@ -28,6 +28,7 @@ from manifestd.signing.dsse import sign_statement, verify_bundle
 from manifestd.signing.trust import Trust
 from manifestd.store import Store
 from manifestd.store.rows import payload_of
+from manifestd.workflows.approval_log import CLOCK_SKEW
 from manifestd.workflows.desk import Desk
 from manifestd.workflows.plan import SnapshotRequest
 from manifestd.workflows.taking import open_source
@@ -36,8 +37,6 @@ VALID_FOR: Final = timedelta(hours=24)
 """How long a receipt counts when nobody says otherwise."""
 
 MAX_VALID: Final = timedelta(days=31)
-
-_SKEW: Final = timedelta(minutes=10)
 
 _MAX_KNOWN: Final = 256 * 1024
 """Bytes of the list of files in a receipt; of more only the fingerprint is kept."""
@@ -215,7 +214,7 @@ def _time_problems(receipt: Receipt, where: str, now: datetime) -> list[Problem]
     if now > expires:
         what = f"the receipt expired at {receipt.expires[:19]}Z"
         return [Problem(code="receipt-expired", what=what, hint=hint)]
-    if at > now + _SKEW or expires > at + MAX_VALID:
+    if at > now + CLOCK_SKEW or expires > at + MAX_VALID:
         what = (
             f"the receipt is of the future, or counts too long: {receipt.at} to {receipt.expires}"
         )

@@ -27,7 +27,7 @@ from manifestd.signing.trust import Trust, load_trust
 from manifestd.store import Store
 from manifestd.store.check import check_store
 from manifestd.workflows.bundle import import_bundle
-from manifestd.workflows.bundle_statements import Desk, bring_statements
+from manifestd.workflows.bundle_statements import Terms, bring_statements
 from manifestd.workflows.bundle_write import export_bundle, statements_about
 from manifestd.workflows.gate import judge_gate
 from manifestd.workflows.gate_bundle import bundled_candidate
@@ -317,11 +317,11 @@ def test_a_stranger_cannot_bring_statements_of_others(team: Team, tmp_path: Path
         )
     )  # fmt: skip
     with team.open() as store:
-        desk = Desk(trust=team.trust, now=START)
+        terms = Terms(trust=team.trust, now=START)
         for by in ("stranger", "nina", "bob"):
-            [found] = bring_statements(store, desk, [sign_statement(statement, team.signer(by))])
+            [found] = bring_statements(store, terms, [sign_statement(statement, team.signer(by))])
             assert found.state == "refused", by
-        [found] = bring_statements(store, desk, [sign_statement(statement, team.signer("alice"))])
+        [found] = bring_statements(store, terms, [sign_statement(statement, team.signer("alice"))])
         assert found.state == "taken"
-        [found] = bring_statements(store, desk, [forged])
+        [found] = bring_statements(store, terms, [forged])
         assert found.state == "taken"

@@ -27,7 +27,7 @@ from manifestd.store import Store
 from manifestd.store.check import check_store
 from manifestd.workflows.approval_log import log_revocation
 from manifestd.workflows.approving import add_approval
-from manifestd.workflows.bundle_statements import Desk, bring_statements
+from manifestd.workflows.bundle_statements import Terms, bring_statements
 from manifestd.workflows.bundle_write import statements_about
 from tests.workflows.release_world import TAG, Team, day
 
@@ -103,8 +103,8 @@ def test_an_approval_that_was_taken_back_stays_so_under_the_other_signature(team
         other = twin(bundle)
         verify_bundle(other, team.trust.public_keys())
         assert add_approval(store, team.desk(day(1)), other).action == "unchanged"
-        desk = Desk(trust=team.trust, now=day(1))
-        [brought] = bring_statements(store, desk, [other])
+        terms = Terms(trust=team.trust, now=day(1))
+        [brought] = bring_statements(store, terms, [other])
         assert brought.state == "known"
         assert not team.status(store, digest, at=day(1)).holds
 
@@ -123,8 +123,8 @@ def test_a_revocation_is_about_the_approval_under_whichever_signature_it_comes(
     other = Team(tmp_path / "there", keys)
     with other.open() as store:
         assert other.snapshot(store, "{}") == digest
-        desk = Desk(trust=other.trust, now=day(0))
-        states = [item.state for item in bring_statements(store, desk, [revocation, twin(bundle)])]
+        terms = Terms(trust=other.trust, now=day(0))
+        states = [item.state for item in bring_statements(store, terms, [revocation, twin(bundle)])]
         assert states == ["taken", "taken"]
         [found] = other.status(store, digest).approvals
         assert not found.counts
@@ -140,7 +140,7 @@ def test_an_old_move_of_a_tag_cannot_be_made_again_under_the_other_signature(tea
         move = list(store.tags.history(TAG))[1].bundle
         with pytest.raises(MalformedError, match="made before"):
             store.tags.move(twin(move), day(3))
-        [brought] = bring_statements(store, Desk(trust=team.trust, now=day(3)), [twin(move)])
+        [brought] = bring_statements(store, Terms(trust=team.trust, now=day(3)), [twin(move)])
         assert brought.state == "known"
         # Slipped into the store's file, with a log that is right in itself.
         store.blobs.put_as(twin(move), "statement")
