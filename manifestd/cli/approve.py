@@ -14,7 +14,7 @@ from manifestd._version import TOOL
 from manifestd.cli.approve_text import request_text, status_text
 from manifestd.cli.context import Context
 from manifestd.cli.named_file import naming, read_named
-from manifestd.cli.output import emit, emit_json, say, write_file
+from manifestd.cli.output import emit, emit_json, file_named, say
 from manifestd.display import printable
 from manifestd.errors import UsageError
 from manifestd.model.moment import parse_span
@@ -118,10 +118,8 @@ def _request(
     with context.change_store() as store:
         data = _made(context, store, names, valid_for)
         keep_request(store, data)
-    if output is None or str(output) == "-":
-        emit(data.decode())
-    else:
-        write_file(output, data)
+    emit(data.decode(), output)
+    if file_named(output) is not None:
         emit(f"{printable(str(output))} shows what is to be approved. An approver signs it with:\n"
              f"  manifestd approve --sign {printable(str(output))} --key KEY -o FILE\n")  # fmt: skip
     return 0
@@ -150,12 +148,10 @@ def _sign(
         data, signer, now=datetime.now(UTC), tool=TOOL, reason=reason,
         valid_for=parse_span(valid_for) if valid_for else None,
     )  # fmt: skip
-    if output is None or str(output) == "-":
-        emit(bundle.decode())
-        return 0
-    write_file(output, bundle)
-    emit(f"Approved. Send {printable(str(output))} back, where it is added with:\n"
-         f"  manifestd approve --add {printable(str(output))}\n")  # fmt: skip
+    emit(bundle.decode(), output)
+    if file_named(output) is not None:
+        emit(f"Approved. Send {printable(str(output))} back, where it is added with:\n"
+             f"  manifestd approve --add {printable(str(output))}\n")  # fmt: skip
     return 0
 
 

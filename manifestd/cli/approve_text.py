@@ -10,8 +10,6 @@ from manifestd.display import printable, size_text
 if TYPE_CHECKING:
     from manifestd.model.approvals import ApprovalRequest, ApprovalStatus, SeatsState
 
-_GRADES = ("measured", "reused", "stored", "declared", "none")
-
 
 def request_text(request: ApprovalRequest) -> str:
     """A request as people read it before they sign. Every name in it is hostile input."""
@@ -27,12 +25,11 @@ def _request(request: ApprovalRequest) -> Iterator[str]:
     target = request.target
     at = f" at {target.revision}" if target.revision else ""
     signers = f" by {', '.join(target.signed_by)}" if target.signed_by else ""
-    grades = (f"{count} {g}" for g in _GRADES if (count := getattr(target.evidence, g)))
     yield f"To approve: {request.tag}"
     yield f"  manifest   {target.manifest}"
     yield f"  snapshot   {target.snapshot}"
     yield printable(f"  source     {target.source}{at}, {target.captured_at[:19]}Z")
-    yield f"  files      {target.files} ({size_text(target.bytes)}): {', '.join(grades)}"
+    yield f"  files      {target.files} ({size_text(target.bytes)}): {target.evidence.told()}"
     yield printable(f"  signature  {target.signature}{signers}")
     yield from _licence(request)
     yield from _policy(request)

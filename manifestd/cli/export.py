@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from manifestd.cli.context import Context
-from manifestd.cli.output import say, to_stdout, write_file
+from manifestd.cli.output import file_named, say, to_stdout, write_file
 from manifestd.cli.streams import is_device
 from manifestd.display import printable
 from manifestd.errors import UsageError
@@ -63,7 +63,7 @@ def export(
             raise UsageError(f"there is no export format {form!r}", hint=f"known are {known}")
     if form != "bundle" and len(references) != 1:
         raise UsageError(f"--as {form} takes one snapshot", hint="only --as bundle takes several")
-    if str(output) != "-":
+    if file_named(output) is not None:
         for line in _written(context, references, form, output=output, key=key, ignore=ignore):
             say(line)
         return 0

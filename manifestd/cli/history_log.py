@@ -9,7 +9,7 @@ import click
 
 from manifestd.cli.context import Context
 from manifestd.cli.named_file import naming, read_named
-from manifestd.cli.output import emit, emit_json, table, write_file
+from manifestd.cli.output import emit, emit_json, table
 from manifestd.display import printable
 from manifestd.errors import UsageError
 
@@ -138,7 +138,7 @@ def checkpoint(
             first=first,
             named=context.store_file is not None,
         )
-    _write(made, output)
+    emit(made.decode(), output)
 
 
 @log.command(
@@ -221,7 +221,7 @@ def prove(
             index=index,
             checkpoint=kept,
         )
-    _write(made, output)
+    emit(made.decode(), output)
 
 
 def _signer(context: Context, key: str | None) -> Signer:
@@ -245,13 +245,6 @@ def _note(context: Context, path: Path) -> bytes:
 def _copy(context: Context) -> Callable[[], Store] | None:
     """The store that a checkpoint can be held against, if there is one."""
     return context.open_store if context.store_path.exists() else None
-
-
-def _write(data: bytes, output: Path | None) -> None:
-    if output is None or str(output) == "-":
-        emit(data.decode())
-        return
-    write_file(output, data)
 
 
 def _show_list(found: LogList, form: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from manifestd.cli.context import Context
-from manifestd.cli.output import emit, say, to_stdout, write_lines
+from manifestd.cli.output import emit, file_named, say, to_stdout, write_lines
 from manifestd.display import printable
 from manifestd.errors import UsageError
 
@@ -50,7 +50,7 @@ def lock(context: Context, references: tuple[str, ...], output: Path | None, kin
             _check_signature(context, store, reference)
         lines = write_lock(store, known) if kind == "lock" else write_sums(store, known[0])
         _write(lines, output)
-    if output is not None and str(output) != "-" and not context.quiet:
+    if file_named(output) is not None and not context.quiet:
         emit(f"{printable(str(output))} pins {count} snapshot{'s' * (count > 1)}\n")
 
 
@@ -67,8 +67,9 @@ def _check_signature(context: Context, store: Store, reference: str) -> None:
 
 def _write(lines: Iterator[bytes], output: Path | None) -> None:
     """Write line by line; a file appears whole or not at all."""
-    if output is None or str(output) == "-":
-        with to_stdout():
-            sys.stdout.buffer.writelines(lines)
+    file = file_named(output)
+    if file is not None:
+        write_lines(file, lines)
         return
-    write_lines(output, lines)
+    with to_stdout():
+        sys.stdout.buffer.writelines(lines)

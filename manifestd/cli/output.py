@@ -24,13 +24,19 @@ _BLOCK: Final = 1 << 16
 """Characters that are written to stdout at once."""
 
 
+def file_named(output: Path | None) -> Path | None:
+    """The file that ``-o`` names; None: standard output, as it was not given, or is ``-``."""
+    return None if output is None or str(output) == "-" else output
+
+
 def emit(text: str, output: Path | None = None) -> None:
     """Write result data to stdout, or to a file that appears whole or not at all."""
-    if output is None or str(output) == "-":
-        with to_stdout():
-            sys.stdout.write(guarded(text, sys.stdout))
+    file = file_named(output)
+    if file is not None:
+        write_file(file, text.encode())
         return
-    write_file(output, text.encode())
+    with to_stdout():
+        sys.stdout.write(guarded(text, sys.stdout))
 
 
 def emit_lines(pieces: Iterable[str], output: Path | None = None) -> None:
@@ -42,8 +48,9 @@ def emit_lines(pieces: Iterable[str], output: Path | None = None) -> None:
     Raises:
         ManifestdError: There is no room for it in the temporary directory.
     """
-    if output is not None and str(output) != "-":
-        write_lines(output, (piece.encode() for piece in pieces))
+    file = file_named(output)
+    if file is not None:
+        write_lines(file, (piece.encode() for piece in pieces))
         return
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as spool:
         try:

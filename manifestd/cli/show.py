@@ -36,9 +36,6 @@ def show(context: Context, reference: str, form: str) -> int:
         }
         emit_json(document)
         return 0
-    counts = [
-        f"{count} {grade}" for grade, count in msgspec.to_builtins(record.evidence).items() if count
-    ]
     revision = f" -> {record.revision}" if record.revision else ""
     rows = [
         ("snapshot", digest),
@@ -49,7 +46,7 @@ def show(context: Context, reference: str, form: str) -> int:
         ("captured", record.captured_at),
         ("files", f"{record.files} ({size_text(record.bytes)})"),
         ("complete", "yes" if record.complete else "NO"),
-        ("evidence", ", ".join(counts)),
+        ("evidence", record.evidence.told()),
         ("read", record.selection.read),
         ("ignored", ", ".join(record.selection.ignore) or "nothing"),
         ("signature", f"{state}" + (f" ({', '.join(signers)})" if signers else "")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,11 +26,13 @@ from manifestd.model.reference import (
 )
 
 if TYPE_CHECKING:
+    from manifestd.model.snapshot import SnapshotResult
+    from manifestd.workflows.plan import SnapshotRequest
     from manifestd.workflows.taking import Taken
 
 log = logging.getLogger(__name__)
 
-_PARSERS: dict[str, Any] = {
+_PARSERS: Final[dict[str, Callable[[str], Reference]]] = {
     "hf": parse_hub,
     "s3": parse_s3,
     "dir": parse_directory,
@@ -112,7 +114,7 @@ def snapshot(
     )
 
 
-def _take(context: Context, request: Any, form: str, options: dict[str, Any]) -> Taken:
+def _take(context: Context, request: SnapshotRequest, form: str, options: dict[str, Any]) -> Taken:
     from manifestd.cli.progress import progress
     from manifestd.workflows.snapshot import take_snapshot
 
@@ -132,7 +134,9 @@ def _take(context: Context, request: Any, form: str, options: dict[str, Any]) ->
     return taken
 
 
-def _request(context: Context, kind: str, reference: Reference, options: dict[str, Any]) -> Any:
+def _request(
+    context: Context, kind: str, reference: Reference, options: dict[str, Any]
+) -> SnapshotRequest:
     from manifestd.workflows.plan import SnapshotRequest
 
     defaults = context.config.defaults
@@ -180,8 +184,7 @@ def _parse(kind: str, text: str) -> Reference:
             if meant
             else "name the kind that fits: " + ", ".join(_SCHEMES),
         )
-    parsed: Reference = _PARSERS[kind](text)
-    return parsed
+    return _PARSERS[kind](text)
 
 
 def _s3_options(pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -209,20 +212,15 @@ def _share(text: str | None) -> float:
     return value
 
 
-def _show(context: Context, result: Any, exit_code: int) -> None:
+def _show(context: Context, result: SnapshotResult, exit_code: int) -> None:
     """The result for people: what was recorded, how it is known, what went wrong."""
-    counts = [
-        f"{getattr(result.evidence, grade)} {grade}"
-        for grade in ("measured", "reused", "stored", "declared", "none")
-        if getattr(result.evidence, grade)
-    ]
     state = "complete" if result.complete else "INCOMPLETE"
     rows = [
         ("snapshot", result.snapshot),
         ("manifest", result.manifest or "none (a file's sha256 is unknown)"),
         ("source", result.source + (f" at {result.revision}" if result.revision else "")),
         ("files", f"{result.files} ({size_text(result.bytes)}), {state}"),
-        ("evidence", ", ".join(counts)),
+        ("evidence", result.evidence.told()),
         (
             "read",
             f"{size_text(result.bytes_read)} in {result.requests} requests, {result.seconds:.1f} s",
@@ -258,7 +256,7 @@ def _say_problem(problem: Problem) -> None:
         say(f"  hint: {printable(problem.hint)}")
 
 
-def _explain(request: Any, form: str) -> int:
+def _explain(request: SnapshotRequest, form: str) -> int:
     from manifestd.cli.explanation import explanation_text
     from manifestd.workflows.explain_evidence import explain_place
 

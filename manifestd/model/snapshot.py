@@ -57,6 +57,11 @@ class EvidenceCounts(msgspec.Struct, frozen=True, kw_only=True):
     declared: Size = 0
     none: Size = 0
 
+    def told(self) -> str:
+        """The grades there are, strongest first: ``10 measured, 2 declared``."""
+        counts = ((grade, getattr(self, grade)) for grade in self.__struct_fields__)
+        return ", ".join(f"{count} {grade}" for grade, count in counts if count)
+
 
 class Snapshot(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True

@@ -250,11 +250,11 @@ class _Gate:
         failing += [f for f in seen.findings if f.fails and f.rule in _OBSERVED]
         weak = [finding for finding in failing if finding.rule == "min_evidence"]
         rest = [finding for finding in failing if finding.rule != "min_evidence"]
-        grades = msgspec.to_builtins(self.record.evidence)
-        counts = ", ".join(f"{count} {grade}" for grade, count in grades.items() if count)
+        grades = self.record.evidence
+        counts = grades.told()
         if weak:
             # What was measured before and is unchanged is weak only where all must be measured now.
-            anew = len(weak) > self.record.files - grades["measured"] - grades["reused"]
+            anew = len(weak) > self.record.files - grades.measured - grades.reused
             opens = "take the snapshot again with --read all"
             if anew:
                 opens += " --fresh, and gate that with --offline"
