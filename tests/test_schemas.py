@@ -27,8 +27,7 @@ from manifestd.model.entry import File, Observation, Problem
 from manifestd.model.failure import Failure
 from manifestd.model.files import FileList, listed
 from manifestd.model.snapshot import EvidenceCounts, SnapshotResult
-from manifestd.workflows.sign import SignatureCheck
-from manifestd.workflows.verify import Checked, Flaw, VerifyReport, VerifyResult
+from manifestd.model.verification import Checked, Flaw, SignatureCheck, VerifyReport, VerifyResult
 from tests.support.schemas import CANONICAL, FOLDER, SCHEMAS, check_document, schema_of, text_of
 
 DOCS = Path(__file__).parents[1] / "docs"

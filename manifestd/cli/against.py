@@ -8,7 +8,7 @@ from manifestd.display import printable, size_text
 from manifestd.model.change import FileDiff, Verdict
 
 if TYPE_CHECKING:
-    from manifestd.workflows.against import AgainstReport
+    from manifestd.model.verification import AgainstReport
 
 _WORDS: Final[dict[Verdict, str]] = {
     "different": "different",

@@ -33,7 +33,8 @@ def oms() -> None:
 @click.pass_obj
 def verify(context: Context, signature: Path, reference: str, key_file: Path, form: str) -> int:
     """Check a model signature against a stored snapshot; the model's bytes are not needed."""
-    from manifestd.workflows.oms import EXIT_CODES, MAX_SIGNATURE, verify_signature
+    from manifestd.model.oms import EXIT_CODES
+    from manifestd.workflows.oms import MAX_SIGNATURE, verify_signature
 
     key = read_public(key_file)
     with context.gathered(reference) as (store, [known]):

@@ -19,7 +19,7 @@ from manifestd.display import printable
 from manifestd.errors import UsageError
 
 if TYPE_CHECKING:
-    from manifestd.workflows.verify import ProofCheck, VerifyResult
+    from manifestd.model.verification import ProofCheck, VerifyResult
 
 
 @click.command(

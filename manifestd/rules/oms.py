@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
@@ -18,13 +18,12 @@ from manifestd import canonical
 from manifestd.errors import MalformedError, UsageError
 from manifestd.model import media_types
 from manifestd.model.digest import check_value
+from manifestd.model.oms import Answer, Outcome
 
 PREDICATE: Final = "https://model_signing/signature/v1.0"
 OLD_PREDICATE: Final = "https://model_signing/Digests/v0.1"
 ALWAYS_IGNORED: Final = (".git", ".gitattributes", ".github", ".gitignore")
 """Left out by default, in the model's root only (section 6.2.1)."""
-
-Answer = Literal["verified", "mismatch", "cannot check", "bad signature"]
 
 _SHARD = re.compile(r"(?s)(.*):(\d{1,18}):(\d{1,18})\Z")
 
@@ -61,30 +60,6 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     hash_type: str
     ignored: tuple[str, ...]
     resources: tuple[Resource, ...]
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """How a claim meets the files of a snapshot.
-
-    Attributes:
-        answer: One of the four answers.
-        why: The reason, unless everything is verified.
-        files: Files whose digests agree.
-        changed: Files with another digest.
-        missing: Signed files that are not there.
-        extra: Files that are there, not signed and not ignored.
-        not_covered: Files that are there and that the signature ignores: free to change.
-        unknown: Files that stored digests cannot decide, each with the reason.
-    """
-
-    answer: Answer
-    why: str | None = None
-    files: int = 0
-    changed: list[str] = []
-    missing: list[str] = []
-    extra: list[str] = []
-    not_covered: list[str] = []
-    unknown: list[str] = []
 
 
 def statement(model: str, files: Mapping[str, str], ignored: Iterable[str]) -> bytes:

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from manifestd.errors import EmptySourceError
-from manifestd.model import media_types
-from manifestd.model.change import Basis, Change, Counts, FileDiff
+from manifestd.model.change import Basis, Change, FileDiff
 from manifestd.model.entry import Entry, File, Measurement, Observation, Problem
-from manifestd.model.manifest import Size
 from manifestd.model.role import role_of
-from manifestd.model.snapshot import Snapshot, Timestamp
+from manifestd.model.snapshot import Snapshot
+from manifestd.model.verification import AgainstReport, VerifyResult
 from manifestd.rules.compare import About, judge, role_of_pair, side_of
 from manifestd.rules.damage import common_layout, damaged_ranges
 from manifestd.rules.globs import matches_any
@@ -31,50 +30,13 @@ from manifestd.workflows.explain import Explainer
 from manifestd.workflows.plan import PathJoin, SnapshotRequest
 from manifestd.workflows.rereading import Pair, Reread, Rereader
 from manifestd.workflows.taking import ProgressFor, Silent, open_source
-from manifestd.workflows.verify import VerifyResult, verify_references
+from manifestd.workflows.verify import verify_references
 
 MAX_FILES: Final = 10_000
 """Files told one by one; the rest is only counted."""
 
 MAX_PROBLEMS: Final = 1000
 MAX_TENSORS: Final = 20
-
-
-class AgainstReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What ``verify --against --format json`` prints.
-
-    Attributes:
-        schema: Always ``manifestd.against/v1``.
-        verified: The snapshot verifies and the place holds exactly its bytes.
-        exit_code: 0, 1 (the place differs), 3 (undecided) or 4 (the snapshot does not verify,
-            or the place's bytes contradict what the place itself says of them).
-        stored: What verifying the snapshot gave.
-        place: The place that was read.
-        revision: Its revision, if it has one.
-        read_at: When it was listed.
-        read: Whether it was read at all; not if the stored snapshot is damaged.
-        counts: Files by verdict, left the snapshot, right the place.
-        files: Those that are not identical, in path order, at most some thousands.
-        more_files: Those not listed.
-        problems: What could not be read, and contradictions.
-        bytes_read: Content bytes that crossed the source.
-        requests: Requests made.
-    """
-
-    schema: Literal["manifestd.against/v1"] = media_types.SCHEMA_AGAINST
-    verified: bool
-    exit_code: int
-    stored: VerifyResult
-    place: str
-    revision: str | None = None
-    read_at: Timestamp | None = None
-    read: bool = True
-    counts: Counts = Counts()
-    files: list[FileDiff] = []
-    more_files: Size = 0
-    problems: list[Problem] = []
-    bytes_read: Size = 0
-    requests: Size = 0
 
 
 def verify_against(

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Literal
-
-import msgspec
+from typing import Any, Final
 
 from manifestd import canonical
 from manifestd.errors import NotVerifiedError, UntrustedError, UsageError
-from manifestd.model import media_types
+from manifestd.model.oms import OmsResult, Outcome
 from manifestd.model.snapshot import Snapshot
 from manifestd.rules.complete import identity_of
 from manifestd.rules.globs import matches_any
 from manifestd.rules.oms import (
     OLD_PREDICATE,
     PREDICATE,
-    Answer,
-    Outcome,
     judge,
     old_version,
     read_claim,
@@ -38,26 +34,6 @@ MAX_SIGNATURE: Final = 64 * 1024 * 1024
 """Bytes; about 250,000 files."""
 _LOOKED_AT: Final = 1024 * 1024
 _SHOWN: Final = 20
-
-EXIT_CODES: Final[dict[Answer, int]] = {
-    "verified": 0,
-    "mismatch": 4,
-    "cannot check": 3,
-    "bad signature": 4,
-}
-
-
-class OmsResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What ``oms verify --format json`` prints (``manifestd.oms/v1``)."""
-
-    schema: Literal["manifestd.oms/v1"] = media_types.SCHEMA_OMS
-    snapshot: str
-    manifest: str | None
-    source: str
-    model: str | None
-    key: str | None
-    answer: Answer
-    outcome: Outcome
 
 
 def verify_signature(store: Store, reference: str, signature: bytes, key: PublicKey) -> OmsResult:

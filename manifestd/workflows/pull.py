@@ -8,9 +8,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Final, Literal
-
-import msgspec
+from typing import Final
 
 from manifestd.errors import (
     MalformedError,
@@ -24,6 +22,7 @@ from manifestd.model.digest import Digest
 from manifestd.model.entry import Problem
 from manifestd.model.reference import OciReference
 from manifestd.model.snapshot import moment_of
+from manifestd.model.verification import Pulled
 from manifestd.redact import redact
 from manifestd.signing.trust import Trust
 from manifestd.sources.base import SourceSettings
@@ -34,7 +33,7 @@ from manifestd.sources.oci_unpack import BlobReader
 from manifestd.store import Store
 from manifestd.workflows.bundle import import_bundle
 from manifestd.workflows.sign import judge_signature
-from manifestd.workflows.verify import VerifyResult, verify_references
+from manifestd.workflows.verify import verify_references
 
 MAX_BUNDLE: Final = 16 * 1024 * 1024 * 1024
 MAX_SIGNATURE: Final = 1024 * 1024
@@ -42,32 +41,6 @@ MAX_ATTACHED: Final = 100
 """Carriers of one artifact, and signatures of one carrier, that are looked at."""
 
 _PIECE: Final = 1024 * 1024
-
-
-class Pulled(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What ``pull --format json`` prints.
-
-    Attributes:
-        reference: What was asked for, with the digest that it was.
-        carriers: Digests of the carriers that were read.
-        snapshots: What each brought, as verified with the keys that count here.
-        new: How many of them were not stored before.
-        problems: What was attached and not taken.
-        verified: All of them verify.
-    """
-
-    schema: Literal["manifestd.pull/v1"] = "manifestd.pull/v1"
-    reference: str
-    carriers: list[str]
-    snapshots: list[VerifyResult]
-    new: int
-    problems: list[Problem] = []
-    verified: bool
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 4 when something that was stored does not verify."""
-        return 0 if self.verified else 4
 
 
 def pull_snapshots(

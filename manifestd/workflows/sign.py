@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 
-import msgspec
-
 from manifestd.errors import NotVerifiedError, SignatureError, UntrustedError
 from manifestd.model.change import SignatureState
 from manifestd.model.snapshot import Snapshot, moment_of
+from manifestd.model.verification import SignatureCheck
 from manifestd.signing.base import Action, Signer
 from manifestd.signing.dsse import open_bundle, sign_statement, verify_bundle
 from manifestd.signing.public import read_public_key
@@ -19,31 +18,6 @@ from manifestd.signing.trust import Trust
 from manifestd.store import Store
 
 _WORST_FIRST: Final[tuple[SignatureState, ...]] = ("invalid", "verified", "untrusted")
-
-
-class SignatureCheck(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What one signature of a snapshot is worth.
-
-    Attributes:
-        state: ``verified``: right, by a key that counted for snapshots at the time;
-            ``untrusted``: by a key that did not; ``invalid``: wrong, or about something else.
-        key_id: The key's id; as the bundle claims it, unless the state is ``verified``.
-        person: Who holds the key, by the trust configuration.
-        code: The error's code, when not verified.
-        why: The reason, when not verified.
-        hint: One action, when there is one.
-    """
-
-    state: SignatureState
-    key_id: str
-    person: str | None = None
-    code: str | None = None
-    why: str | None = None
-    hint: str | None = None
-
-    def who(self) -> str:
-        """The signer, for screens: a person, else the key's id."""
-        return self.person or self.key_id
 
 
 def sign_snapshot(record: Snapshot, digest: str, signer: Signer) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final, Literal
 
 import msgspec
 
@@ -16,119 +15,14 @@ from manifestd.errors import (
     TamperedError,
     UndecidedError,
 )
-from manifestd.model.change import SignatureState
 from manifestd.model.digest import of_bytes
 from manifestd.model.entry import File
 from manifestd.model.manifest import Item, manifest_digest
 from manifestd.model.snapshot import Snapshot
+from manifestd.model.verification import MAX_FLAWS, Checked, Flaw, VerifyReport, VerifyResult
 from manifestd.signing.trust import Trust
 from manifestd.store import Store
-from manifestd.workflows.sign import SignatureCheck, overall_state, signatures_of
-
-MAX_FLAWS: Final = 100
-"""Listed for one snapshot; the rest is counted."""
-
-
-class Flaw(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing about a snapshot that does not verify, or could not be looked at.
-
-    Attributes:
-        code: The error's code (``store-tampered``, ``digest-mismatch`` …).
-        what: One line for people.
-        path: The file it is about.
-        hint: One action, if there is one.
-    """
-
-    code: str
-    what: str
-    path: str | None = None
-    hint: str | None = None
-
-
-class Checked(msgspec.Struct, frozen=True, kw_only=True):
-    """How much was read and found right.
-
-    Attributes:
-        files: Files in both trees.
-        bodies: Kept bodies of small files.
-        facts: Documents with facts and with chunk digests.
-    """
-
-    files: int = 0
-    bodies: int = 0
-    facts: int = 0
-
-
-class ProofCheck(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What the proof in a bundle is worth, that a log holds the snapshot.
-
-    Attributes:
-        state: ``verified``; ``untrusted``: no trusted key signed its checkpoint; ``invalid``:
-            it is wrong, or about something else.
-        origin: The log.
-        signed_by: Who signed the checkpoint.
-        entry: The snapshot's place in the log.
-        at: When it was logged, by the clock of that machine.
-        why: The reason, when not verified.
-    """
-
-    state: Literal["verified", "untrusted", "invalid"]
-    origin: str | None = None
-    signed_by: list[str] = []
-    entry: int | None = None
-    at: str | None = None
-    why: str | None = None
-
-
-class VerifyResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What ``verify`` found out about one reference.
-
-    Attributes:
-        reference: As it was given.
-        verified: Content and signature are both right.
-        content: ``verified``: every stored byte has its digest and the record says what the
-            trees say; ``tampered``; ``unknown``: there is nothing stored to look at.
-        signature: State over all signatures.
-        signed_by: Who stands behind that state.
-        signatures: Each signature.
-        checked: How much was read.
-        flaws: What is wrong, at most :data:`MAX_FLAWS`.
-        more_flaws: Those not listed.
-        proof: Of the log the snapshot comes from, where it lies in a bundle that has one.
-        exit_code: 0, 4 (does not verify) or 3 (could not be decided).
-    """
-
-    reference: str
-    verified: bool
-    content: Literal["verified", "tampered", "unknown"]
-    signature: SignatureState
-    exit_code: int
-    snapshot: str | None = None
-    manifest: str | None = None
-    name: str | None = None
-    source: str | None = None
-    revision: str | None = None
-    captured_at: str | None = None
-    signed_by: list[str] = []
-    signatures: list[SignatureCheck] = []
-    checked: Checked = Checked()
-    flaws: list[Flaw] = []
-    more_flaws: int = 0
-    proof: ProofCheck | None = None
-
-
-class VerifyReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What ``verify --format json`` prints."""
-
-    schema: Literal["manifestd.verify/v1"] = "manifestd.verify/v1"
-    verified: bool
-    snapshots: list[VerifyResult]
-
-    @property
-    def exit_code(self) -> int:
-        """4 before 3 before 0, as the contract orders them."""
-        codes = {result.exit_code for result in self.snapshots}
-        return next((code for code in (4, 3) if code in codes), 0)
+from manifestd.workflows.sign import overall_state, signatures_of
 
 
 def verify_references(store: Store, references: list[str], trust: Trust) -> list[VerifyResult]:

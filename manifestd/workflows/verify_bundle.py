@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from manifestd.errors import MismatchError, NotVerifiedError, UntrustedError
+from manifestd.model.verification import Flaw, ProofCheck, VerifyResult
 from manifestd.signing.trust import Trust
 from manifestd.workflows.opened import Opened
 from manifestd.workflows.proofs import verify_proof
-from manifestd.workflows.verify import Flaw, ProofCheck, VerifyResult, verify_references
+from manifestd.workflows.verify import verify_references
 
 
 def verify_opened(found: Opened, trust: Trust) -> list[VerifyResult]:

@@ -17,10 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from manifestd.errors import UsageError
 from manifestd.model.entry import Problem
+from manifestd.model.oms import EXIT_CODES, OmsResult
 from manifestd.store import open_store
 from manifestd.workflows.oms import (
-    EXIT_CODES,
-    OmsResult,
     carried_signatures,
     sign_as_oms,
     verify_signature,

@@ -19,6 +19,7 @@ from manifestd.errors import MalformedError
 from manifestd.model.entry import Observation, Problem
 from manifestd.model.manifest import Item, manifest_digest
 from manifestd.model.snapshot import EvidenceCounts, Selection, Snapshot, moment_of
+from manifestd.model.verification import VerifyResult
 from manifestd.signing.trust import Trust, TrustedKey
 from manifestd.store import Store, open_store
 from manifestd.workflows.sign import (
@@ -27,7 +28,7 @@ from manifestd.workflows.sign import (
     signature_of,
     signer_name,
 )
-from manifestd.workflows.verify import VerifyResult, report_of, verify_references
+from manifestd.workflows.verify import report_of, verify_references
 from tests.signing.conftest import public, signer
 
 CONFIG = b'{"model_type": "gpt2"}'

@@ -47,16 +47,14 @@ from manifestd.model.lockfile import LockCheck, LockFile
 from manifestd.model.logentry import LogEntry
 from manifestd.model.manifest import Manifest
 from manifestd.model.notification import Notification
+from manifestd.model.oms import OmsResult
 from manifestd.model.plugin_list import PluginList
 from manifestd.model.receipt import ReceiptCheck
 from manifestd.model.run import Run, RunPlan, Status
 from manifestd.model.snapshot import Snapshot, SnapshotResult
 from manifestd.model.snapshot_results import SnapshotResults
 from manifestd.model.statement import Statement
-from manifestd.workflows.against import AgainstReport
-from manifestd.workflows.oms import OmsResult
-from manifestd.workflows.pull import Pulled
-from manifestd.workflows.verify import VerifyReport
+from manifestd.model.verification import AgainstReport, Pulled, VerifyReport
 
 FOLDER: Final = Path(__file__).parents[2] / "schemas" / "v1"
 BASE: Final = "https://manifestd.dev/schemas/v1/"
