@@ -25,8 +25,9 @@ from manifestd.rules.globs import matches_any
 from manifestd.rules.verdicts import count
 from manifestd.signing.trust import Trust
 from manifestd.sources.base import Resolved, Source
-from manifestd.store import Store
+from manifestd.store import Spool, Store
 from manifestd.workflows.explain import Explainer
+from manifestd.workflows.pairs import merged
 from manifestd.workflows.plan import PathJoin, SnapshotRequest
 from manifestd.workflows.rereading import Pair, Reread, Rereader
 from manifestd.workflows.taking import ProgressFor, Silent, open_source
@@ -123,7 +124,7 @@ class _Comparison:
                         told.done(Measurement(path=path, problem=reread.problem))
                         self._judge(reread)
 
-    def _count(self, spool: Any) -> tuple[int, int]:
+    def _count(self, spool: Spool) -> tuple[int, int]:
         """Files and bytes that will be read."""
         files = size = 0
         stored = PathJoin(self._store.trees.files(self._record))
@@ -133,24 +134,17 @@ class _Comparison:
                 files, size = files + 1, size + entry.size
         return files, size
 
-    def _pairs(self, spool: Any) -> Iterator[Pair]:
+    def _pairs(self, spool: Spool) -> Iterator[Pair]:
         """Pairs to read; what needs no reading is judged on the way."""
-        entries: Iterator[Entry] = iter(spool)
-        stored = self._store.trees.files(self._record)
-        here, there = next(stored, None), next(entries, None)
-        while here is not None or there is not None:
-            if there is None or (here is not None and here.path.encode() < there.path.encode()):
-                assert here is not None
-                self._alone(here)
-                here = next(stored, None)
-            elif here is None or there.path.encode() < here.path.encode():
-                self._extra(there)
-                there = next(entries, None)
-            else:
+        for _, here, there in merged(self._store.trees.files(self._record), spool):
+            if here is not None and there is not None:
                 if self._must_read(here, there):
                     chunks = tuple(self._explainer.chunks(here))
                     yield Pair(stored=here, entry=there, chunks=chunks)
-                here, there = next(stored, None), next(entries, None)
+            elif here is not None:
+                self._alone(here)
+            elif there is not None:
+                self._extra(there)
 
     def _must_read(self, stored: File, entry: Entry) -> bool:
         if entry.problem is not None:

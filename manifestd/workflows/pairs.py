@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from manifestd.errors import TamperedError
-from manifestd.model.entry import File
+from manifestd.model.entry import Entry, File
 from manifestd.model.snapshot import Snapshot
 from manifestd.store import Store
 from manifestd.workflows.listing import Listing
 
 _BATCH: Final = 4096
+
+L = TypeVar("L", File, Entry)
+R = TypeVar("R", File, Entry)
 
 
 class Pair(NamedTuple):
@@ -51,16 +54,21 @@ def differing(store: Store, left: Snapshot, right: Snapshot) -> Iterator[Pair]:
 
 def joined(left: Listing, right: Listing) -> Iterator[Pair]:
     """Every path of either side, in path order; reads both lists whole, a leaf at a time."""
-    mine, theirs = left.files(), right.files()
+    return (Pair(*found) for found in merged(left.files(), right.files()))
+
+
+def merged(left: Iterable[L], right: Iterable[R]) -> Iterator[tuple[str, L | None, R | None]]:
+    """Two lists in path order, told path by path; None for the side that lacks it."""
+    mine, theirs = iter(left), iter(right)
     here, there = next(mine, None), next(theirs, None)
     while here is not None or there is not None:
         if there is None or (here is not None and here.path.encode() < there.path.encode()):
             assert here is not None
-            yield Pair(here.path, here, None)
+            yield here.path, here, None
             here = next(mine, None)
         elif here is None or there.path.encode() < here.path.encode():
-            yield Pair(there.path, None, there)
+            yield there.path, None, there
             there = next(theirs, None)
         else:
-            yield Pair(here.path, here, there)
+            yield here.path, here, there
             here, there = next(mine, None), next(theirs, None)
