@@ -26,6 +26,7 @@ from manifestd.model.role import role_of
 from manifestd.model.snapshot import EvidenceCounts, Selection, Snapshot
 from manifestd.signing.base import Signer
 from manifestd.store import Store
+from manifestd.workflows.taking import signed
 
 _SCHEME: Final = "import://"
 _UNSIZED: Final = {"size": UNKNOWN_SIZE}
@@ -68,6 +69,11 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, str | list[str] | bool | int | None] = {}
     tool: str
 
+    @property
+    def source(self) -> str:
+        """What stands for a place in records of it."""
+        return f"{_SCHEME}{self.kind}/{quote(self.file, safe='')}"
+
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """What was stored.
@@ -101,34 +107,22 @@ def keep_evidence(
     """
     if not files:
         raise EmptySourceError(f"{origin.file} names no file")
-    source = f"{_SCHEME}{origin.kind}/{quote(origin.file, safe='')}"
-    before = _before(store, source, name, origin)
+    before = _before(store, name, origin)
     if before is not None:
         return Kept(snapshot=before, new=False, notes=[])
     sizes = _sizes(store, files)
     with store.transaction():
-        record, notes = _record(store, files, sizes, origin)
-        record = msgspec.structs.replace(
-            record,
-            name=name,
-            source=source,
-            captured_at=time_text(at),
-            selection=Selection(ignore=sorted(ignored), read="none"),
-        )
+        record = _record(store, files, sizes, origin, name=name, ignored=ignored, at=at)
         data = canonical.encode(record)
         digest = of_bytes(data)
-        bundle = None
-        if signer is not None:
-            from manifestd.workflows.sign import sign_snapshot
-
-            bundle = sign_snapshot(record, digest, signer)
+        bundle, _ = signed(record, digest, signer)
         store.snapshots.add(data, bundle, at=at)
-    return Kept(snapshot=digest, new=True, notes=notes)
+    return Kept(snapshot=digest, new=True, notes=[problem.what for problem in record.problems])
 
 
-def _before(store: Store, source: str, name: str, origin: Origin) -> Digest | None:
+def _before(store: Store, name: str, origin: Origin) -> Digest | None:
     """The record that this document, so named, became before."""
-    for row in store.snapshots.list(source=source, name=name):
+    for row in store.snapshots.list(source=origin.source, name=name):
         facts = store.snapshots.load(row.digest).facts
         if all(facts.get(key) == value for key, value in _facts(origin).items()):
             return Digest(row.digest)
@@ -168,8 +162,15 @@ def _sizes(store: Store, files: list[Listed]) -> dict[str, int]:
 
 
 def _record(
-    store: Store, files: list[Listed], sizes: dict[str, int], origin: Origin
-) -> tuple[Snapshot, list[str]]:
+    store: Store,
+    files: list[Listed],
+    sizes: dict[str, int],
+    origin: Origin,
+    *,
+    name: str,
+    ignored: list[str],
+    at: datetime,
+) -> Snapshot:
     content, observation = store.trees.content_writer(), store.trees.observation_writer()
     grades: Counter[str] = Counter()
     items: list[Item] = []
@@ -195,21 +196,21 @@ def _record(
         if sha256 is not None and size is not None:
             items.append(Item(file.path, size, sha256))
     whole = len(items) == len(files)
-    problems, notes = [], []
+    problems = []
     if unsized:
-        notes.append(
+        what = (
             f"the size of {unsized} of {len(files)} files is not known: the document does not say "
             "it, and the store holds no file with their digest"
         )
-        problems.append(Problem(code="size-unknown", what=notes[0], severity="note"))
-    record = Snapshot(
-        name="",
-        source="",
+        problems.append(Problem(code="size-unknown", what=what, severity="note"))
+    return Snapshot(
+        name=name,
+        source=origin.source,
         requested=None,
         revision=None,
-        captured_at="1970-01-01T00:00:00Z",
+        captured_at=time_text(at),
         tool=origin.tool,
-        selection=Selection(),
+        selection=Selection(ignore=sorted(ignored), read="none"),
         manifest=manifest_digest(items) if whole else None,
         complete=whole,
         files=len(files),
@@ -220,7 +221,6 @@ def _record(
         problems=problems,
         facts=_facts(origin),
     )
-    return record, notes
 
 
 def _key(path: str) -> bytes:
