@@ -101,12 +101,13 @@ class OciSource(Source[OciReference]):
         """
         self._registry.shared = self.shared
         requested = self.reference.digest or self.reference.tag or "latest"
-        found, digest, facts = self._manifest(requested)
+        found, digest = self._manifest(requested)
+        facts: dict[str, Any] = {}
         for _ in range(_MAX_INDEXES):
             if found.manifests is None:
                 break
             facts.setdefault("index", digest)
-            found, digest, _ = self._manifest(self._only(found.manifests).digest)
+            found, digest = self._manifest(self._only(found.manifests).digest)
         if found.manifests is not None:
             raise UnreadableError("the index holds indexes, many deep")
         config = self._config(found)
@@ -127,7 +128,7 @@ class OciSource(Source[OciReference]):
             notes=tuple(notes),
         )
 
-    def _manifest(self, name: str) -> tuple[Manifest, str, dict[str, Any]]:
+    def _manifest(self, name: str) -> tuple[Manifest, str]:
         url = self._registry.url(f"manifests/{name}")
         data, answer = self._registry.document(url, {"Accept": ", ".join(ACCEPTED)})
         # The digest of what came is its name; what the registry calls it must agree.
@@ -139,7 +140,7 @@ class OciSource(Source[OciReference]):
                 f"{self._registry.host} gives {digest} for the manifest {wanted or told}",
                 hint="ask who runs that registry, or a proxy in between",
             )
-        return parse_manifest(data, answer.headers.get("Content-Type", "")), digest, {}
+        return parse_manifest(data, answer.headers.get("Content-Type", "")), digest
 
     def _only(self, manifests: list[Descriptor]) -> Descriptor:
         """The one manifest of an index; those that only attest another do not count."""
