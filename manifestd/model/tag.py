@@ -62,6 +62,17 @@ class TagPredicate(
     tool: str
 
 
+def check_reason(text: str | None) -> str | None:
+    """Return a reason that somebody gave, after checking its length.
+
+    Raises:
+        UsageError: It is too long.
+    """
+    if text is not None and len(text) > MAX_REASON:
+        raise UsageError(f"a reason has at most {MAX_REASON} characters, this has {len(text)}")
+    return text
+
+
 def split_tag(text: str) -> tuple[str, str] | None:
     """``NAME`` and ``TAG`` of a text of that form, else None.
 

@@ -37,7 +37,7 @@ from manifestd.model.change import Diff
 from manifestd.model.digest import Digest, of_bytes
 from manifestd.model.logentry import time_text
 from manifestd.model.snapshot import Snapshot, moment_of
-from manifestd.model.tag import MAX_REASON, check_tag
+from manifestd.model.tag import check_reason, check_tag
 from manifestd.rules.complete import identity_of
 from manifestd.signing.base import Signer
 from manifestd.signing.dsse import sign_statement
@@ -186,7 +186,7 @@ def sign_request(
         at=time_text(now),
         expires=time_text(last),
         request=of_bytes(data),
-        reason=checked_reason(reason),
+        reason=check_reason(reason),
         tool=tool,
     )
     return sign_statement(approval_statement(approval), signer)
@@ -286,17 +286,6 @@ def _check_consistent(request: ApprovalRequest) -> None:
         agrees &= request.diff.left.snapshot == request.before
     if not agrees:
         raise MalformedError("the parts of the approval request speak of different things")
-
-
-def checked_reason(text: str | None) -> str | None:
-    """A reason that somebody gave.
-
-    Raises:
-        UsageError: It is too long.
-    """
-    if text is not None and len(text) > MAX_REASON:
-        raise UsageError(f"a reason has at most {MAX_REASON} characters, this has {len(text)}")
-    return text
 
 
 def _checked(span: timedelta) -> timedelta:

@@ -9,11 +9,11 @@ from manifestd.errors import UsageError
 from manifestd.model.approval import Revocation, revocation_statement
 from manifestd.model.approvals import ApprovalResult
 from manifestd.model.logentry import time_text
+from manifestd.model.tag import check_reason
 from manifestd.signing.dsse import sign_statement
 from manifestd.store import Store
 from manifestd.workflows.approval_log import approval_named, log_revocation
 from manifestd.workflows.approvals import approval_status, find_approvals, revocations
-from manifestd.workflows.approving import checked_reason
 from manifestd.workflows.desk import Desk
 
 
@@ -42,7 +42,7 @@ def revoke_approval(store: Store, desk: Desk, approval: str, reason: str) -> App
     snapshot = found.approval.snapshot
     entry = None
     if not any(revocation.revokes == document for _, revocation in revocations(store, tag)):
-        text = checked_reason(reason)
+        text = check_reason(reason)
         if not text:
             raise UsageError("say why the approval is taken back", hint="add --reason TEXT")
         claim = Revocation(

@@ -20,7 +20,7 @@ from manifestd.model.digest import Digest
 from manifestd.model.history import TagHistory, TagList, TagMove, TagResult, TagState
 from manifestd.model.logentry import time_text
 from manifestd.model.snapshot import Snapshot
-from manifestd.model.tag import MAX_REASON, TagPredicate, Target, check_tag, tag_statement
+from manifestd.model.tag import TagPredicate, Target, check_reason, check_tag, tag_statement
 from manifestd.rules.complete import identity_of
 from manifestd.rules.globs import matches
 from manifestd.signing.dsse import sign_statement
@@ -184,8 +184,6 @@ def _signed(
     target: Target | None,
     reason: str | None,
 ) -> bytes:
-    if reason is not None and len(reason) > MAX_REASON:
-        raise UsageError(f"a reason has at most {MAX_REASON} characters, this has {len(reason)}")
     claim = TagPredicate(
         tag=tag,
         from_=before,
@@ -193,7 +191,7 @@ def _signed(
         at=time_text(desk.now),
         by=hand.person,
         key_id=hand.key_id,
-        reason=reason,
+        reason=check_reason(reason),
         tool=desk.tool,
     )
     return sign_statement(tag_statement(claim), hand.signer)
