@@ -59,8 +59,8 @@ EXCUSED: Final = {
 FAMILIES: Final = ["sources", "formats", "signing", "reports", "notifiers", "exports"]
 # Members that need several files; every other file belongs to the member of its own name.
 SOURCE_OF_PREFIX: Final = {"lfs": "directory"}
-# Helpers of every source that reads a local disk: directories and the Hub cache.
-SHARED_BY_SOURCES: Final = "local"
+# Reading a local disk (directories, the Hub cache); asking a server again (the Hub, registries).
+SHARED_BY_SOURCES: Final = frozenset({"local", "patience"})
 
 
 def below(path: Path) -> str:
@@ -148,7 +148,7 @@ def test_one_source_never_imports_another() -> None:
             parts = name.split(".")
             if parts[:2] == ["manifestd", "sources"] and len(parts) > 2:
                 other = _member(parts[2])
-                if other not in {"base", SHARED_BY_SOURCES, *_members_of(path.stem)}:
+                if other not in {"base", *SHARED_BY_SOURCES, *_members_of(path.stem)}:
                     strays.append(f"{below(path)}:{line} {name}")
     assert not strays
 
@@ -262,7 +262,7 @@ def _length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def _members_of(stem: str) -> set[str]:
     """Whose file it is; what all local sources share may use the directory's pointer reader."""
     member = _member(stem)
-    return {member, "directory"} if member == SHARED_BY_SOURCES else {member}
+    return {member, "directory"} if member == "local" else {member}
 
 
 def _member(stem: str) -> str:

@@ -35,11 +35,11 @@ from manifestd.redact import redact
 from manifestd.sources.base import Shared, SourceSettings
 from manifestd.sources.hub_errors import (
     Asked,
-    NoConnectionError,
     broken,
     given_up,
     refusal,
 )
+from manifestd.sources.patience import Patience
 
 # Read by huggingface_hub when it is imported. Telemetry would send a request of its own
 # before ours, and progress bars would write over ours.
@@ -55,9 +55,6 @@ DEFAULT_ENDPOINT: Final = "https://huggingface.co"
 MAX_DOCUMENT: Final = 64 * 1024 * 1024
 """Bytes of one JSON answer; the largest real ones have some 10 MB."""
 
-_CONNECT_TRIES: Final = 3
-_FIRST_DELAY: Final = 0.5
-_LONGEST_DELAY: Final = 8.0
 _MAX_REDIRECTS: Final = 6
 _OWNER: Final = "manifestd"
 """The extension of a request that names the client it counts for."""
@@ -100,7 +97,7 @@ class HubClient:
         self.requests = 0
         self._origin = origin_of(httpx2.URL(endpoint))
         self._settings = settings
-        self._sleep = sleep
+        self._patience = Patience(settings.retry_budget, sleep, clock)
         self._clock = clock
         self._lock = threading.Lock()
         self._http: httpx2.Client | None = None
@@ -133,23 +130,7 @@ class HubClient:
             RateLimitedError: Told to wait for longer than the budget.
             UnreachableError: No answer, server errors to the end, or not the Hub's answer.
         """
-        tries = 0
-        slept = 0.0
-        delay = _FIRST_DELAY
-        started = self._clock()
-        while True:
-            try:
-                return self._get_once(url, asked, params)
-            except TransientError as error:
-                tries += 1
-                wait = max(delay, error.retry_after or 0.0)
-                spent = max(slept, self._clock() - started)
-                hopeless = isinstance(error, NoConnectionError) and tries >= _CONNECT_TRIES
-                if hopeless or spent + wait > self._settings.retry_budget:
-                    raise given_up(error, tries) from error
-            self._sleep(wait)
-            slept += wait
-            delay = min(delay * 2, _LONGEST_DELAY)
+        return self._patience.retried(lambda: self._get_once(url, asked, params), given_up)
 
     def open(self, url: str, headers: Mapping[str, str]) -> httpx2.Response:
         """Open a streamed GET, following redirects. One try; the caller closes it.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import ssl
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 import httpx2
@@ -26,15 +25,11 @@ from manifestd.errors import (
     UnreadableError,
 )
 from manifestd.redact import redact
-
-TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses after which the same request may succeed."""
+from manifestd.sources.patience import LONGEST_WAIT, TRANSIENT, NoConnectionError, wait_of
 
 _LINK_REFUSED: Final = frozenset({400, 401, 403, 410})
-_MAX_WAIT: Final = 86_400.0
 _INVALID_TOKEN: Final = "invalid credentials in authorization header"  # noqa: S105  (a message)
 _DISABLED: Final = "access to this resource is disabled."
-_SECONDS = re.compile(r"\d{1,9}\Z")
 _RATE_LIMIT = re.compile(r'"\w+"\s*;\s*r\s*=\s*(\d{1,9})\s*;\s*t\s*=\s*(\d{1,9})')
 
 
@@ -61,10 +56,6 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         """Address of the repository's page for people."""
         prefix = "" if self.kind == "model" else f"{self.kind}s/"
         return f"{self.endpoint}/{prefix}{self.repo}"
-
-
-class NoConnectionError(TransientError):
-    """No connection came about at all: not worth as many tries as a busy server."""
 
 
 def refusal(response: httpx2.Response, asked: Asked) -> ManifestdError:
@@ -172,21 +163,13 @@ def transient(response: httpx2.Response, host: str) -> TransientError:
 
 
 def wait_asked(headers: httpx2.Headers) -> float | None:
-    """Seconds a server asks to wait: ``Retry-After``, else an exhausted ``RateLimit``.
-
-    A date counts from the answer's own ``Date``, so no clock of ours is involved.
-    """
-    text = headers.get("retry-after", "").strip()
-    if _SECONDS.match(text):
-        return min(float(text), _MAX_WAIT)
-    try:
-        until, now = parsedate_to_datetime(text), parsedate_to_datetime(headers.get("date", ""))
-        return min(max(0.0, (until - now).total_seconds()), _MAX_WAIT)
-    except (TypeError, ValueError):
-        pass
+    """Seconds a server asks to wait: ``Retry-After``, else an exhausted ``RateLimit``."""
+    asked = wait_of(headers.get("retry-after", ""), headers.get("date", ""))
+    if asked is not None:
+        return asked
     limit = _RATE_LIMIT.search(headers.get("ratelimit", "")[:200])
     if limit and int(limit[1]) == 0:
-        return min(float(limit[2]), _MAX_WAIT)
+        return min(float(limit[2]), LONGEST_WAIT)
     return None
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from email.utils import parsedate_to_datetime
-from time import time
 from typing import Any, Final, Protocol
 
 from manifestd import canonical
@@ -17,16 +15,9 @@ from manifestd.errors import (
     UnreachableError,
 )
 from manifestd.redact import redact
+from manifestd.sources.patience import TRANSIENT, wait_of
 
-TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses after which the same request may succeed."""
-
-_MAX_WAIT: Final = 86_400.0
 _MAX_ERROR: Final = 16 * 1024
-
-
-class NoConnectionError(TransientError):
-    """No connection came about at all: not worth as many tries as a busy registry."""
 
 
 class Refused(Protocol):
@@ -68,13 +59,7 @@ def refusal(answer: Refused, subject: str) -> ManifestdError:
 
 def wait_asked(answer: Refused) -> float | None:
     """Seconds that ``Retry-After`` asks for; None when it does not."""
-    text = answer.headers.get("Retry-After", "")[:64].strip()
-    if text.isdigit():
-        return min(float(text), _MAX_WAIT)
-    try:
-        return min(max(parsedate_to_datetime(text).timestamp() - time(), 0.0), _MAX_WAIT)
-    except (ValueError, TypeError):
-        return None
+    return wait_of(answer.headers.get("Retry-After", ""), answer.headers.get("Date", ""))
 
 
 def _told(answer: Refused) -> tuple[str, str]:

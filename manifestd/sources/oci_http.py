@@ -35,7 +35,8 @@ from manifestd.redact import redact
 from manifestd.sources.base import Shared, SourceSettings
 from manifestd.sources.oci_auth import Challenge, challenge_in, token_from, token_request
 from manifestd.sources.oci_credentials import DOCKER_HUB, Credentials, credentials_for
-from manifestd.sources.oci_errors import TRANSIENT, NoConnectionError, refusal, wait_asked
+from manifestd.sources.oci_errors import refusal, wait_asked
+from manifestd.sources.patience import TRANSIENT, NoConnectionError, Patience
 
 T = TypeVar("T")
 Answer = urllib3.BaseHTTPResponse
@@ -44,9 +45,6 @@ MAX_DOCUMENT: Final = 8 * 1024 * 1024
 """Bytes of a manifest or another document; registries take 4 MiB."""
 MAX_TOKEN: Final = 256 * 1024
 
-_CONNECT_TRIES: Final = 3
-_FIRST_DELAY: Final = 0.5
-_LONGEST_DELAY: Final = 8.0
 _MAX_HOPS: Final = 6
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 _PORTS: Final = {"http": 80, "https": 443}
@@ -89,7 +87,7 @@ class Registry:
         self._key = DOCKER_HUB if hub else reference.host
         self._settings = settings
         self._environ = environ
-        self._sleep = sleep
+        self._patience = Patience(settings.retry_budget, sleep, clock)
         self._clock = clock
         self._lock = threading.Lock()
         self._pool: _Pool | None = None
@@ -107,26 +105,7 @@ class Registry:
             RateLimitedError: Told to wait for longer than the budget.
             UnreachableError: It failed to the end of the budget.
         """
-        delay, tries, started, slept = _FIRST_DELAY, 0, self._clock(), 0.0
-        while True:
-            try:
-                return call()
-            except TransientError as error:
-                tries += 1
-                wait = max(delay, error.retry_after or 0.0)
-                hopeless = isinstance(error, NoConnectionError) and tries >= _CONNECT_TRIES
-                if (
-                    hopeless
-                    or max(slept, self._clock() - started) + wait > self._settings.retry_budget
-                ):
-                    kind = RateLimitedError if error.throttled else UnreachableError
-                    raise kind(
-                        error.what, why=error.why, hint=error.hint,
-                        facts=error.facts | {"tries": tries},
-                    ) from error  # fmt: skip
-            self._sleep(wait)
-            slept += wait
-            delay = min(delay * 2, _LONGEST_DELAY)
+        return self._patience.retried(call, _given_up)
 
     def document(
         self, url: str, headers: Mapping[str, str], limit: int = MAX_DOCUMENT
@@ -350,6 +329,11 @@ class _Pool:
     def close(self) -> None:
         for manager in self._managers.values():
             manager.clear()
+
+
+def _given_up(error: TransientError, tries: int) -> RateLimitedError | UnreachableError:
+    kind = RateLimitedError if error.throttled else UnreachableError
+    return kind(error.what, why=error.why, hint=error.hint, facts=error.facts | {"tries": tries})
 
 
 def _let_go(answer: Answer) -> None:
