@@ -14,6 +14,7 @@ from manifestd._version import TOOL
 from manifestd.cli.approve_text import request_text, status_text
 from manifestd.cli.context import Context
 from manifestd.cli.named_file import naming, read_named
+from manifestd.cli.options import FORMAT, KEY
 from manifestd.cli.output import emit, emit_json, file_named, say
 from manifestd.display import printable
 from manifestd.errors import UsageError
@@ -51,12 +52,12 @@ _APPROVALS = "an approval is made by `manifestd approve --sign REQUEST --key KEY
 @click.option(
     "--valid-for", metavar="SPAN", help="How long the approval counts: 36h, 90d (default), 4w."
 )
-@click.option("--key", metavar="URI", help="Sign with this key instead of the configured one.")
+@KEY
 @click.option("--yes", is_flag=True, help="Do not ask before signing.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write."
 )
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@FORMAT
 @click.pass_obj
 def approve(
     context: Context,

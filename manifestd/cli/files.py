@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from manifestd.cli.context import Context
+from manifestd.cli.options import FORMAT
 from manifestd.cli.output import emit, emit_json, table
 
 
 @click.command(epilog="Example: manifestd files s3://models/gpt2/. Exit codes: 0, 2, 3, 4.")
 @click.argument("reference")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@FORMAT
 @click.pass_obj
 def files(context: Context, reference: str, form: str) -> int:
     """List the files of a snapshot."""

@@ -16,6 +16,7 @@ import msgspec
 
 from manifestd._version import TOOL
 from manifestd.cli.context import Context
+from manifestd.cli.options import FORMAT, KEY
 from manifestd.cli.output import emit, emit_json, write_file
 from manifestd.display import printable
 from manifestd.errors import AccessDeniedError, ConfigError, UsageError
@@ -55,8 +56,8 @@ log = logging.getLogger(__name__)
     "--valid-for", metavar="SPAN", default="24h", show_default=True,
     help="How long the receipt counts.",
 )  # fmt: skip
-@click.option("--key", metavar="URI", help="Sign with this key instead of the configured one.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@KEY
+@FORMAT
 @click.pass_obj
 def gate(
     context: Context,

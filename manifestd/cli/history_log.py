@@ -9,6 +9,7 @@ import click
 
 from manifestd.cli.context import Context
 from manifestd.cli.named_file import naming, read_named
+from manifestd.cli.options import FORMAT, KEY
 from manifestd.cli.output import emit, emit_json, table
 from manifestd.display import printable
 from manifestd.errors import UsageError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from manifestd.signing.base import Signer
     from manifestd.store import Store
 
-_FORMAT = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 _OUTPUT = click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to a file."
 )
@@ -39,7 +39,7 @@ _RESULTS = ("pass", "fail", "unknown", "error")
 @click.option("--kind", multiple=True, help="Only entries of this kind (snapshot, tag …).")
 @click.option("--tag", metavar="NAME:TAG", help="Only entries about this tag.")
 @click.option("--limit", type=click.IntRange(1), help=f"At most so many (default: {_SHOWN}).")
-@_FORMAT
+@FORMAT
 @click.pass_context
 def log(
     ctx: click.Context,
@@ -96,7 +96,7 @@ def log(
     help="With --cosign: the last checkpoint of that log this machine has seen.",
 )  # fmt: skip
 @click.option("--first", is_flag=True, help="With --cosign: there is no earlier one.")
-@click.option("--key", metavar="URI", help="Sign with this key instead of the configured one.")
+@KEY
 @click.pass_obj
 def checkpoint(
     context: Context,
@@ -150,7 +150,7 @@ def checkpoint(
     "--proof", type=_FILE, metavar="FILE", help="A proof from `log prove`; no store is read."
 )
 @click.option("--log-only", is_flag=True, help="Leave out what `store check` reads besides.")
-@_FORMAT
+@FORMAT
 @click.pass_obj
 def verify(
     context: Context, *, note: Path | None, proof: Path | None, log_only: bool, form: str
@@ -182,7 +182,7 @@ def verify(
 @click.option("--entry", type=click.IntRange(0), help="Prove this entry of the log instead.")
 @click.option("--checkpoint", "note", type=_FILE, metavar="FILE",
               help="Prove it by this (co-signed) checkpoint instead of a new one.")  # fmt: skip
-@click.option("--key", metavar="URI", help="Sign with this key instead of the configured one.")
+@KEY
 @_OUTPUT
 @click.pass_obj
 def prove(

@@ -9,6 +9,7 @@ import click
 from manifestd._version import TOOL
 from manifestd.cli.context import Context
 from manifestd.cli.named_file import read_public
+from manifestd.cli.options import FORMAT
 from manifestd.cli.output import emit, emit_json, say
 from manifestd.display import printable
 from manifestd.errors import MalformedError
@@ -38,7 +39,7 @@ from manifestd.model.importing import ImportResult
     "--key", metavar="URI", help="Sign what is recorded with this key, not the configured."
 )
 @click.option("--no-sign", is_flag=True, help="Store the record unsigned.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@FORMAT
 @click.pass_obj
 def import_(
     context: Context,

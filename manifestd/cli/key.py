@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from manifestd.cli.context import Context
+from manifestd.cli.options import FORMAT
 from manifestd.cli.output import emit, emit_json, table
 from manifestd.errors import AmbiguousError, MalformedError, UsageError
 
@@ -37,7 +38,7 @@ def key() -> None:
     "--passphrase", is_flag=True,
     help="Encrypt the key; asks, or takes MANIFESTD_KEY_PASSPHRASE.",
 )  # fmt: skip
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@FORMAT
 def new(path: Path, algorithm: Any, passphrase: bool, form: str) -> None:
     """Make a key pair: PATH (0600, keep it) and PATH.pub (give it to whoever verifies)."""
     from manifestd.signing.file import new_key, public_path
@@ -62,7 +63,7 @@ def new(path: Path, algorithm: Any, passphrase: bool, form: str) -> None:
 
 
 @key.command(name="list", epilog="Example: manifestd key list. Exit codes: 0, 2.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@FORMAT
 @click.pass_obj
 def list_(context: Context, form: str) -> None:
     """List the keys that this configuration trusts, and which one signs."""
@@ -100,7 +101,7 @@ def list_(context: Context, form: str) -> None:
 
 @key.command(epilog="Example: manifestd key show keys/alice.pem.pub. Exit codes: 0, 2, 3.")
 @click.argument("which", metavar="PATH|ID")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@FORMAT
 @click.pass_obj
 def show(context: Context, which: str, form: str) -> None:
     """Show a key file's public half, or a trusted key by the start of its id."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from manifestd.cli.context import Context
+from manifestd.cli.options import FORMAT
 from manifestd.cli.output import emit, emit_json
 from manifestd.display import printable
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     help="Smallest weight file that may not stand under two names.",
 )  # fmt: skip
 @click.option("--history", is_flag=True, help="Every snapshot, not the latest of each place.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@FORMAT
 @click.pass_obj
 def lint(context: Context, min_size: int, history: bool, form: str) -> int:
     """Look for anomalies: copies under two names, orphan shards, models not mirrored, names that clash."""

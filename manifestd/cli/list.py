@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from manifestd.cli.context import Context
+from manifestd.cli.options import FORMAT
 from manifestd.cli.output import emit, emit_json, table
 from manifestd.display import size_text
 from manifestd.model.digest import short
@@ -16,7 +17,7 @@ from manifestd.model.digest import short
 @click.option("--source", help="Only snapshots of this place.")
 @click.option("--name", help="Only snapshots filed under this name.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@FORMAT
 @click.pass_obj
 def list_(
     context: Context, source: str | None, name: str | None, limit: int | None, form: str

@@ -8,6 +8,7 @@ import click
 
 from manifestd.cli.context import Context
 from manifestd.cli.named_file import read_named, read_public
+from manifestd.cli.options import FORMAT
 from manifestd.cli.output import emit, emit_json
 from manifestd.display import printable
 
@@ -29,7 +30,7 @@ def oms() -> None:
     "--key", "key_file", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="The publisher's public key (PEM). Keys inside the signature are never used.",
 )  # fmt: skip
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@FORMAT
 @click.pass_obj
 def verify(context: Context, signature: Path, reference: str, key_file: Path, form: str) -> int:
     """Check a model signature against a stored snapshot; the model's bytes are not needed."""

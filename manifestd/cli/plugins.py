@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from manifestd._version import __version__
+from manifestd.cli.options import FORMAT
 from manifestd.cli.output import emit, emit_json, table
 from manifestd.errors import ManifestdError
 from manifestd.model.plugin_list import PluginList, PluginRow
@@ -28,7 +29,7 @@ FAMILIES: Final = {
     "MANIFESTD_PLUGINS=builtin turns packages from outside off."
 )
 @click.option("--check", is_flag=True, help="Also import each member and say what is missing.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@FORMAT
 def plugins(form: str, *, check: bool) -> int:
     """List sources, formats, signers, exports, reports, notifiers: name, package, version.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from manifestd.cli.context import Context
+from manifestd.cli.options import FORMAT
 from manifestd.cli.output import emit, emit_json
 from manifestd.display import printable
 from manifestd.errors import UsageError
@@ -28,7 +29,7 @@ def policy() -> None:
 )
 @click.argument("references", nargs=-1, metavar="REF...")
 @click.option("--all", "every", is_flag=True, help="Every snapshot in the store, newest first.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@FORMAT
 @click.pass_obj
 def check(context: Context, references: tuple[str, ...], every: bool, form: str) -> int:
     """Judge stored snapshots, old ones too, by the policy of today."""

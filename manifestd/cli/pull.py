@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from manifestd.cli.context import Context
+from manifestd.cli.options import FORMAT
 from manifestd.cli.output import emit, emit_json, say
 from manifestd.cli.verify import result_lines
 from manifestd.display import printable
@@ -16,7 +17,7 @@ from manifestd.display import printable
 )
 @click.argument("reference", metavar="oci://HOST/REPOSITORY[:TAG|@DIGEST]")
 @click.option("--plain-http", is_flag=True, help="Speak http also to other machines than this.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@FORMAT
 @click.pass_obj
 def pull(context: Context, /, reference: str, *, plain_http: bool, form: str) -> int:
     """Bring snapshots out of a registry into the store: a carrier, or all attached to a model."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from manifestd.cli.context import Context
+from manifestd.cli.options import FORMAT
 from manifestd.cli.output import emit, emit_json, table
 
 
@@ -19,7 +20,7 @@ from manifestd.cli.output import emit, emit_json, table
     help="Attach it to this artifact of the same repository; then no tag is needed.",
 )  # fmt: skip
 @click.option("--plain-http", is_flag=True, help="Speak http also to other machines than this.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@FORMAT
 @click.pass_obj
 def push(
     context: Context, /, reference: str, target: str, *, subject: str | None, plain_http: bool,

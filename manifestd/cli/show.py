@@ -8,13 +8,14 @@ import click
 import msgspec
 
 from manifestd.cli.context import Context
+from manifestd.cli.options import FORMAT
 from manifestd.cli.output import emit, emit_json, table
 from manifestd.display import printable, size_text
 
 
 @click.command(epilog="Example: manifestd show hf://openai-community/gpt2. Exit codes: 0, 2, 3, 4.")
 @click.argument("reference")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@FORMAT
 @click.pass_obj
 def show(context: Context, reference: str, form: str) -> int:
     """Show one snapshot: what, where, when, how it is known, who signed."""

@@ -12,6 +12,7 @@ import click
 
 from manifestd._version import TOOL
 from manifestd.cli.context import Context
+from manifestd.cli.options import FORMAT, KEY
 from manifestd.cli.output import emit, emit_json, say, table
 from manifestd.display import printable, size_text
 from manifestd.errors import UsageError
@@ -56,7 +57,7 @@ _SCHEMES = {"hf": "hf", "s3": "s3", "dir": "file", "cache": "hf-cache", "oci": "
 )  # fmt: skip
 @click.option("--name", help="Name to file the snapshot under.")
 @click.option("--ignore", multiple=True, metavar="GLOB", help="Leave these files out; recorded.")
-@click.option("--key", metavar="URI", help="Sign with this key instead of the configured one.")
+@KEY
 @click.option("--no-sign", is_flag=True, help="Store it unsigned.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Files read at the same time.")
 @click.option("--fresh", is_flag=True, help="Read again what could be reused.")
@@ -88,7 +89,7 @@ _SCHEMES = {"hf": "hf", "s3": "s3", "dir": "file", "cache": "hf-cache", "oci": "
 @click.option(
     "--plain-http", is_flag=True, help="Registry: speak http also to other machines than this."
 )
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@FORMAT
 @click.pass_obj
 def snapshot(
     context: Context, /, kind: str, reference: str | None, every: bool, form: str, **options: Any

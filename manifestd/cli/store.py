@@ -7,11 +7,10 @@ from pathlib import Path
 import click
 
 from manifestd.cli.context import Context
+from manifestd.cli.options import FORMAT, KEY
 from manifestd.cli.output import emit, emit_json
 from manifestd.display import printable, size_text
 from manifestd.redact import redact
-
-_FORMAT = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 
 
 @click.group()
@@ -20,7 +19,7 @@ def store() -> None:
 
 
 @store.command(epilog="Example: manifestd store check. Exit codes: 0 sound, 3 no store, 4 damaged.")
-@_FORMAT
+@FORMAT
 @click.pass_obj
 def check(context: Context, form: str) -> int:
     """Read the whole store and name everything in it that does not verify.
@@ -52,7 +51,7 @@ def check(context: Context, form: str) -> int:
 @store.command(
     epilog="Example: manifestd store rebuild. Exit codes: 0 done, 3 no store, 4 damaged."
 )
-@_FORMAT
+@FORMAT
 @click.pass_obj
 def rebuild(context: Context, form: str) -> None:
     """Make the index again from the records and signatures; they stay as they are."""
@@ -75,7 +74,7 @@ def rebuild(context: Context, form: str) -> None:
     epilog="Example: manifestd store backup /mnt/backup/manifestd.db. Exit codes: 0, 2, 3, 4."
 )
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
-@_FORMAT
+@FORMAT
 @click.pass_obj
 def backup(context: Context, target: Path, form: str) -> None:
     """Copy the store to TARGET while others may be writing to it.
@@ -108,8 +107,8 @@ def backup(context: Context, target: Path, form: str) -> None:
 @click.option("--name", help="Only snapshots filed under this name.")
 @click.option("--reason", help="Why; kept in the history. Default: the rule in words.")
 @click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
-@click.option("--key", metavar="URI", help="Sign with this key instead of the configured one.")
-@_FORMAT
+@KEY
+@FORMAT
 @click.pass_obj
 def prune(
     context: Context,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from manifestd.cli.context import Context
+from manifestd.cli.options import FORMAT, KEY
 from manifestd.cli.output import emit, emit_json, say, table
 from manifestd.display import printable
 from manifestd.errors import UsageError
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 @click.option(
     "--expect", metavar="REF|none", help="Move it only if it names this now (none: nothing)."
 )
-@click.option("--key", metavar="URI", help="Sign with this key instead of the configured one.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@KEY
+@FORMAT
 @click.pass_obj
 def tag(
     context: Context,

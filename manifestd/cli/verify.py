@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from manifestd.cli.context import Context
+from manifestd.cli.options import FORMAT
 from manifestd.cli.output import emit, emit_json
 from manifestd.cli.verify_place import verify_lock, verify_receipt
 from manifestd.display import printable
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     help="Check that nothing was written at PATH since `gate --receipt`. Reads no file.",
 )  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1, 256), help="Reads at the same time.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@FORMAT
 @click.pass_obj
 def verify(
     context: Context,

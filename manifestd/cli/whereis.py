@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from manifestd.cli.context import Context
+from manifestd.cli.options import FORMAT
 from manifestd.cli.output import emit, emit_json, table
 from manifestd.errors import MalformedError, UsageError
 from manifestd.model.digest import HEX_LENGTH, check_value, short
@@ -12,7 +13,7 @@ from manifestd.model.digest import HEX_LENGTH, check_value, short
 
 @click.command(epilog="Example: manifestd whereis sha256:… . Exit codes: 0 found, 3 not found.")
 @click.argument("digest")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@FORMAT
 @click.pass_obj
 def whereis(context: Context, digest: str, form: str) -> int:
     """Find every snapshot that holds a file with this digest."""
