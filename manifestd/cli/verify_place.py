@@ -37,7 +37,7 @@ def verify_lock(
     """
     from manifestd.cli.progress import progress
     from manifestd.model.lockfile import MAX_LOCK, decode_lock
-    from manifestd.workflows.lock import check_lock, choose_model
+    from manifestd.workflows.lock_check import check_lock, choose_model
 
     if len(places) != 1:
         raise UsageError("one directory is needed", hint="write: manifestd verify --lock FILE PATH")
