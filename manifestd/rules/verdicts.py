@@ -8,7 +8,6 @@ from typing import Any, Final
 import msgspec
 
 from manifestd.model.change import (
-    IMPACTS,
     Counts,
     Diff,
     FileDiff,
@@ -19,6 +18,7 @@ from manifestd.model.change import (
     Verdict,
 )
 from manifestd.model.evidence import Grade
+from manifestd.rules.impact import at_least
 
 FIELDS: Final[dict[Verdict, str]] = {
     "identical": "identical",
@@ -79,7 +79,7 @@ def outcome(file: FileDiff, demands: Demands) -> Result:
     if file.verdict == "unverifiable":
         return "unknown"
     if file.verdict in FAILING:
-        return "fail" if _reaches(file.impact, demands.min_impact) else "pass"
+        return "fail" if at_least(file.impact, demands.min_impact) else "pass"
     return "fail" if file.verdict == "equivalent" and demands.strict else "pass"
 
 
@@ -114,10 +114,6 @@ def exit_code(diff: Diff) -> int:
     if any(finding.get("rule") == "signature" for finding in diff.findings):
         return 4
     return {"pass": 0, "fail": 1, "unknown": 3, "error": 3}[diff.result]
-
-
-def _reaches(impact: Impact, minimum: Impact) -> bool:
-    return IMPACTS.index(impact) >= IMPACTS.index(minimum)
 
 
 def _signature_findings(sides: tuple[Side, Side], demands: Demands) -> list[dict[str, Any]]:
