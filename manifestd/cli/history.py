@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from manifestd.cli.context import Context
+from manifestd.cli.history_log_text import who_cell
 from manifestd.cli.output import emit, emit_json, table
 from manifestd.display import printable
 
@@ -68,16 +69,13 @@ def _markdown(found: Ledger) -> str:
 
 
 def _cells(release: Release) -> tuple[str, ...]:
-    who = release.by
-    if release.signature != "verified":
-        who += f" ({release.signature.upper()})"
     verdict = "deleted" if release.action == "deleted" else release.verdict
     return (
         release.at[:19] + "Z",
         release.model,
         release.version,
         release.manifest,
-        who,
+        who_cell(release.by, release.signature),
         ", ".join(release.approvers) or "-",
         verdict or "-",
     )

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from manifestd.cli.context import Context
+from manifestd.cli.history_log_text import as_of_text, list_text, verification_text
 from manifestd.cli.named_file import naming, read_named
 from manifestd.cli.options import FORMAT, KEY
-from manifestd.cli.output import emit, emit_json, table
-from manifestd.display import printable
+from manifestd.cli.output import emit, emit_json
 from manifestd.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from manifestd.model.history import AsOf, LogList, LogVerification
-    from manifestd.model.logentry import LogEntry
     from manifestd.signing.base import Signer
     from manifestd.store import Store
 
@@ -27,7 +25,6 @@ _OUTPUT = click.option(
 )
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _SHOWN = 50
-_RESULTS = ("pass", "fail", "unknown", "error")
 
 
 @click.group(
@@ -64,7 +61,10 @@ def log(
         trust = context.trust()
         with context.open_store() as store:
             then = history.as_of(store, trust, moment)
-        _show_as_of(then, form)
+        if form == "json":
+            emit_json(then)
+        else:
+            emit(as_of_text(then))
         return
     from manifestd.model.logentry import KINDS
 
@@ -75,7 +75,10 @@ def log(
             )
     with context.open_store() as store:
         found = history.list_log(store, kinds=kind, tag=tag, limit=limit or _SHOWN)
-    _show_list(found, form)
+    if form == "json":
+        emit_json(found)
+    else:
+        emit(list_text(found))
 
 
 @log.command(
@@ -170,7 +173,10 @@ def verify(
         kept = None if note is None else _note(context, note)
         with context.open_store() as store:
             found = verify_log(store, trust, checkpoint=kept, log_only=log_only)
-    _show_verification(found, form)
+    if form == "json":
+        emit_json(found)
+    else:
+        emit(verification_text(found))
     return 0 if found.verified else 4
 
 
@@ -245,94 +251,3 @@ def _note(context: Context, path: Path) -> bytes:
 def _copy(context: Context) -> Callable[[], Store] | None:
     """The store that a checkpoint can be held against, if there is one."""
     return context.open_store if context.store_path.exists() else None
-
-
-def _show_list(found: LogList, form: str) -> None:
-    if form == "json":
-        emit_json(found)
-        return
-    header = ("ENTRY", "LOGGED", "KIND", "DOCUMENT", "ABOUT")
-    lines = [
-        (str(entry.index), entry.at[:19] + "Z", entry.kind, _short(entry.document), _about(entry))
-        for entry in found.entries
-    ]
-    nothing = "No entry is of that kind or about that tag.\n" if found.size else ""
-    emit(table(lines, header) if lines else nothing)
-    emit(f"{found.size} entries, root {found.root}\n")
-
-
-def _about(entry: LogEntry) -> str:
-    """The facts of an entry in one cell: digests shortened, who at the end."""
-    to = entry.fact("snapshot")
-    words = [entry.tag or entry.fact("name") or ""]
-    if entry.kind == "tag":
-        words.append(f"-> {_short(to)}" if to else "deleted")
-    elif entry.kind == "snapshot":
-        words.append(entry.fact("source") or "")
-    elif to is not None:
-        words.append(f"of {_short(to)}")
-    if (run := entry.fact("run")) is not None:
-        counts = (f"{number} {word}" for word in _RESULTS if (number := entry.facts.get(word)))
-        words.append(f"run {run}: {', '.join(counts) or 'no model'}")
-    verdict, by = entry.fact("verdict"), entry.fact("by")
-    words += [verdict] if verdict else []
-    words += [f"by {by}"] if by else []
-    return " ".join(filter(None, words))
-
-
-def _show_as_of(then: AsOf, form: str) -> None:
-    if form == "json":
-        emit_json(then)
-        return
-    header = ("TAG", "SNAPSHOT", "MANIFEST", "SINCE", "SET BY", "SIGNATURE", "SOURCE")
-    lines = []
-    for named in then.tags:
-        state = named.state
-        mark = "" if state.signature == "verified" else f" ({state.signature.upper()})"
-        signers = f" ({', '.join(named.signed_by)})" if named.signed_by else ""
-        revision = f"@{named.revision[:12]}" if named.revision else ""
-        lines.append(
-            (
-                state.tag,
-                state.snapshot or "-",
-                _short(state.manifest),
-                state.since[:19] + "Z",
-                f"{state.by}{mark}",
-                f"{named.signature}{signers}",
-                f"{named.source}{revision}" if named.source else "removed since",
-            )
-        )
-    emit(table(lines, header) if lines else "No tag named anything then.\n")
-    emit(f"as of {then.at}, by {then.entries} entries of the log\n")
-
-
-def _show_verification(found: LogVerification, form: str) -> None:
-    if form == "json":
-        emit_json(found)
-        return
-    if found.checkpoint is not None:
-        seen = found.checkpoint
-        emit(f"checkpoint  {printable(seen.origin)}, {seen.size} entries, root {seen.root}\n")
-        emit(f"signed by   {printable(', '.join(seen.signed_by))}\n")
-    if found.entry is not None:
-        entry = found.entry
-        emit(f"proved      entry {entry.index}: {entry.kind} {printable(_about(entry))}\n")
-        emit(f"document    {entry.document}\nlogged      {entry.at}\n")
-    if found.size is not None:
-        emit(f"log         {found.size} entries, root {found.root}\n")
-    for problem in found.problems:
-        hint = f"\n  hint: {printable(problem.hint)}" if problem.hint else ""
-        code = "Note" if problem.severity == "note" else problem.code
-        emit(f"{code}: {printable(problem.what)}{hint}\n")
-    if not found.verified:
-        emit("NOT VERIFIED\n")
-    elif found.checkpoint is None:
-        emit("verified: the store agrees with itself; only a kept checkpoint can show more\n")
-    else:
-        emit("verified\n")
-
-
-def _short(digest: str | None) -> str:
-    from manifestd.model.digest import short
-
-    return short(digest) if digest else "-"

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from manifestd.cli.context import Context
+from manifestd.cli.history_log_text import digest_cell, who_cell
 from manifestd.cli.options import FORMAT, KEY
 from manifestd.cli.output import emit, emit_json, say, table
 from manifestd.display import printable
 from manifestd.errors import UsageError
 
 if TYPE_CHECKING:
-    from manifestd.model.history import TagResult, TagState
+    from manifestd.model.history import TagResult
 
 
 @click.command(
@@ -132,9 +133,9 @@ def _show_list(context: Context, name: str | None, form: str) -> None:
         (
             state.tag,
             state.snapshot or "deleted",
-            _short(state.manifest),
+            digest_cell(state.manifest),
             state.since[:19] + "Z",
-            _who(state),
+            who_cell(state.by, state.signature),
         )
         for state in found.tags
     ]
@@ -152,23 +153,13 @@ def _show_history(context: Context, name: str, form: str) -> None:
         return
     for move in found.moves:
         state = move.state
-        emit(f"{state.since[:19]}Z  {printable(_who(state))}  (log entry {state.entry})\n")
+        who = printable(who_cell(state.by, state.signature))
+        emit(f"{state.since[:19]}Z  {who}  (log entry {state.entry})\n")
         emit(f"  from {move.from_ or 'nothing'}\n  to   {state.snapshot or 'nothing (deleted)'}\n")
         if state.reason:
             emit(f"  why  {printable(state.reason)}\n")
         if state.why:
             emit(f"  {state.signature.upper()}: {printable(state.why)}\n")
-
-
-def _who(state: TagState) -> str:
-    mark = "" if state.signature == "verified" else f" ({state.signature.upper()})"
-    return f"{state.by}{mark}"
-
-
-def _short(digest: str | None) -> str:
-    from manifestd.model.digest import short
-
-    return short(digest) if digest else "-"
 
 
 def _exactly_one(names: tuple[str, ...]) -> str:
