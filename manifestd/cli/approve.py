@@ -136,8 +136,8 @@ def _sign(
     key: str | None,
     yes: bool,
 ) -> int:
-    from manifestd.model.approvals import MAX_REQUEST
-    from manifestd.workflows.approving import read_request, sign_request
+    from manifestd.model.approvals import MAX_REQUEST, read_request
+    from manifestd.workflows.approving import sign_request
 
     data = read_named(path, MAX_REQUEST)
     with naming(path, _REQUESTS):
@@ -183,10 +183,10 @@ def _approve(
     form: str,
     yes: bool,
 ) -> int:
+    from manifestd.model.approvals import read_request
     from manifestd.workflows.approving import (
         add_approval,
         keep_request,
-        read_request,
         sign_request,
     )
 
@@ -213,7 +213,8 @@ def _revoke(context: Context, digest: str, reason: str | None, key: str | None, 
 
 
 def _shown(context: Context, approval: str, form: str) -> int:
-    from manifestd.workflows.approving import read_request, shown_request
+    from manifestd.model.approvals import read_request
+    from manifestd.workflows.approving import shown_request
 
     with context.open_store() as store:
         data = shown_request(store, approval)

@@ -6,9 +6,12 @@ from typing import Final, Literal
 
 import msgspec
 
+from manifestd import canonical
+from manifestd.errors import MalformedError, UsageError
 from manifestd.model.change import Diff, SignatureState
 from manifestd.model.finding import PolicyVerdict
 from manifestd.model.snapshot import EvidenceCounts, HexDigest, Timestamp
+from manifestd.model.tag import check_tag
 
 MAX_REQUEST: Final = 32 * 1024 * 1024
 """Bytes of a request file."""
@@ -207,3 +210,43 @@ class ApprovalResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     by: str
     entry: int | None
     status: ApprovalStatus
+
+
+def read_request(data: bytes) -> ApprovalRequest:
+    """Read a request file that somebody sent.
+
+    Raises:
+        MalformedError: Not a request, or its parts speak of different things.
+    """
+    document = canonical.decode_foreign(data, name="approval request", max_size=MAX_REQUEST)
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != SCHEMA_REQUEST:
+        raise MalformedError(
+            "not an approval request",
+            hint="it is made by `manifestd approve NAME:TAG REF --request -o FILE`",
+        )
+    try:
+        request = msgspec.convert(document, ApprovalRequest)
+        check_tag(request.tag)
+    except (msgspec.ValidationError, UsageError) as error:
+        raise MalformedError(f"not an approval request: {error}") from error
+    _check_consistent(request)
+    return request
+
+
+def _check_consistent(request: ApprovalRequest) -> None:
+    """Check that a request shows the thing that would be signed, in all its parts."""
+    target = request.target
+    shown: list[tuple[str | None, str | None]] = [
+        (request.policy.snapshot, request.policy.manifest),
+        (request.status.snapshot, request.status.manifest),
+    ]
+    if request.diff is not None:
+        shown.append((request.diff.right.snapshot, request.diff.right.manifest))
+    agrees = all(pair == (target.snapshot, target.manifest) for pair in shown)
+    agrees &= request.status.tag == request.tag
+    agrees &= request.status.policy == request.policy.policy
+    if request.diff is not None:
+        agrees &= request.diff.left.snapshot == request.before
+    if not agrees:
+        raise MalformedError("the parts of the approval request speak of different things")

@@ -14,6 +14,7 @@ from manifestd.errors import (
     UsageError,
 )
 from manifestd.model.approval import Approval, Revocation, read_approval_statement
+from manifestd.model.approvals import read_request
 from manifestd.model.digest import Digest, hex_of
 from manifestd.model.envelope import digests_of
 from manifestd.model.logentry import Fact, LogEntry, LogKind
@@ -137,8 +138,6 @@ def approval_named(store: Store, text: str) -> tuple[Digest, str]:
 
 def _keeps(store: Store, request: str) -> bool:
     """Whether the request is in the store; it then stays, as what it is."""
-    from manifestd.workflows.approving import read_request
-
     if not store.blobs.has(request):
         return False
     data = store.blobs.get(request)

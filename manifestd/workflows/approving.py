@@ -13,7 +13,6 @@ import msgspec
 
 from manifestd import canonical
 from manifestd.errors import (
-    MalformedError,
     NotStoredError,
     TamperedError,
     UndecidedError,
@@ -26,12 +25,11 @@ from manifestd.model.approval import (
     read_approval_statement,
 )
 from manifestd.model.approvals import (
-    MAX_REQUEST,
-    SCHEMA_REQUEST,
     ApprovalRequest,
     ApprovalResult,
     LicenceSeen,
     Requested,
+    read_request,
 )
 from manifestd.model.change import Diff
 from manifestd.model.digest import Digest, of_bytes
@@ -109,28 +107,6 @@ def make_request(
         tool=desk.tool,
     )
     return msgspec.json.format(msgspec.json.encode(request), indent=1) + b"\n"
-
-
-def read_request(data: bytes) -> ApprovalRequest:
-    """Read a request file that somebody sent.
-
-    Raises:
-        MalformedError: Not a request, or its parts speak of different things.
-    """
-    document = canonical.decode_foreign(data, name="approval request", max_size=MAX_REQUEST)
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if schema != SCHEMA_REQUEST:
-        raise MalformedError(
-            "not an approval request",
-            hint="it is made by `manifestd approve NAME:TAG REF --request -o FILE`",
-        )
-    try:
-        request = msgspec.convert(document, ApprovalRequest)
-        check_tag(request.tag)
-    except (msgspec.ValidationError, UsageError) as error:
-        raise MalformedError(f"not an approval request: {error}") from error
-    _check_consistent(request)
-    return request
 
 
 def sign_request(
@@ -268,24 +244,6 @@ def _licence(store: Store, record: Snapshot) -> LicenceSeen:
         source=list(seen.hub.ids) if seen.hub.known else None,
         texts={path: file.name for path, file in seen.files.items()},
     )
-
-
-def _check_consistent(request: ApprovalRequest) -> None:
-    """Check that a request shows the thing that would be signed, in all its parts."""
-    target = request.target
-    shown: list[tuple[str | None, str | None]] = [
-        (request.policy.snapshot, request.policy.manifest),
-        (request.status.snapshot, request.status.manifest),
-    ]
-    if request.diff is not None:
-        shown.append((request.diff.right.snapshot, request.diff.right.manifest))
-    agrees = all(pair == (target.snapshot, target.manifest) for pair in shown)
-    agrees &= request.status.tag == request.tag
-    agrees &= request.status.policy == request.policy.policy
-    if request.diff is not None:
-        agrees &= request.diff.left.snapshot == request.before
-    if not agrees:
-        raise MalformedError("the parts of the approval request speak of different things")
 
 
 def _checked(span: timedelta) -> timedelta:

@@ -32,6 +32,7 @@ from manifestd.model.approval import (
     read_revocation_statement,
     revocation_statement,
 )
+from manifestd.model.approvals import read_request
 from manifestd.model.entry import Problem
 from manifestd.signing.dsse import open_bundle, sign_statement, verify_bundle
 from manifestd.store import Store
@@ -41,7 +42,6 @@ from manifestd.workflows.approvals import revocations
 from manifestd.workflows.approving import (
     add_approval,
     make_request,
-    read_request,
     sign_request,
 )
 from manifestd.workflows.revoking import revoke_approval
