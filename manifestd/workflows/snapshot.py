@@ -153,8 +153,9 @@ class _Run:
             source.recorded = partial(store.trees.files, self.before[1])
 
     def close(self) -> None:
-        """Give the spool back."""
+        """Give the spool back, and let go of the source, which holds what asks this object."""
         self.spool.close()
+        self.source.known = self.source.recorded = None
 
     def _key(self) -> str:
         parts = [self.resolved.place, self.resolved.revision, self.request.read]
