@@ -23,6 +23,7 @@ from manifestd.errors import (
     UnreadableError,
 )
 from manifestd.store.filesystem import refuse_network
+from manifestd.store.foreign import OBJECTS, refuse_foreign
 
 APPLICATION_ID: Final = 0x6D_66_73_74
 """``mfst``, in the file's header: tells a manifestd store from other SQLite files."""
@@ -36,6 +37,8 @@ PAGE_SIZE: Final = 16_384
 Row = tuple[Any, ...]
 _SECONDS: Final = 10.0
 _CACHE: Final = "PRAGMA cache_size=-32768"
+_LONGEST: Final = 257 * 1024 * 1024
+"""Bytes of one row: the largest blob and its name. A longer one is not even read."""
 _TOUCH: Final = "SELECT count(*) FROM sqlite_master"
 ERRORS: Final = (sqlite3.Error, UnicodeError)
 """What sqlite3 raises; the second for damaged names inside its own messages, and for surrogates."""
@@ -223,6 +226,7 @@ def connect(path: Path, *, write: bool, seconds: float = _SECONDS) -> Database:
             _prepare(database)
         else:
             _check_header(database, OLDEST)
+            refuse_foreign(database.all(OBJECTS), _script())
             if header(database)[1] < VERSION:
                 _stand_in(database)
     except BaseException:
@@ -278,6 +282,7 @@ def _open(path: Path, target: str, seconds: float, *, first: tuple[str, ...] = (
     except ERRORS as error:
         raise translated(error, path) from error
     database = Database(connection, path)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
     try:
         # Views and triggers of a store from elsewhere must not call functions.
         for statement in ("PRAGMA trusted_schema=OFF", "PRAGMA foreign_keys=ON", _CACHE, *first):
@@ -334,6 +339,8 @@ def header(database: Database) -> tuple[bool, int]:
 def _prepare(database: Database) -> None:
     """Settings of a writer; create or migrate the schema when it is behind."""
     ours, version = header(database)
+    if ours:
+        refuse_foreign(database.all(OBJECTS), _script() if version >= OLDEST else None)
     if not ours and (version or database.one("SELECT 1 FROM sqlite_master LIMIT 1")):
         raise MalformedError(
             f"not a manifestd store: {database.path}", hint="choose another file with --store"
@@ -348,6 +355,7 @@ def _prepare(database: Database) -> None:
         from manifestd.store.schema import migrate
 
         migrate(database)
+        refuse_foreign(database.all(OBJECTS), _script())
     _check_header(database)
 
 
