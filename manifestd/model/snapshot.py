@@ -23,6 +23,9 @@ Timestamp = Annotated[
 
 ReadMode = Literal["missing", "all", "none"]
 
+SourceFacts = dict[str, str | list[str] | bool | int | None]
+"""What a source, or a document that stands for one, says of itself: flat, small, secret-free."""
+
 
 def moment_of(timestamp: str) -> datetime:
     """The moment that a document's timestamp means.
@@ -104,7 +107,7 @@ class Snapshot(
     content: HexDigest
     observation: HexDigest
     problems: list[Problem] = []
-    facts: dict[str, str | list[str] | bool | int | None] = {}
+    facts: SourceFacts = {}
 
 
 class SnapshotResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -17,6 +17,7 @@ import msgspec
 
 from manifestd.model.content import RandomAccess, Stream
 from manifestd.model.entry import Entry, File, Problem
+from manifestd.model.snapshot import SourceFacts
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -61,7 +62,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     requested: str | None = None
     revision: str | None = None
-    facts: dict[str, str | list[str] | bool | int | None] = {}
+    facts: SourceFacts = {}
     notes: tuple[Problem, ...] = ()
 
 

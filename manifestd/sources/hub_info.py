@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-Facts = dict[str, str | list[str] | bool | int | None]
+from manifestd.model.snapshot import SourceFacts
 
 MAX_SIBLINGS: Final = 1000
 """Above this many files the Hub's own list of names has been known to be short."""
@@ -57,14 +57,14 @@ def names_of(info: HubInfo) -> frozenset[str] | None:
     return frozenset(sibling.rfilename for sibling in info.siblings)
 
 
-def facts_of(info: HubInfo) -> Facts:
+def facts_of(info: HubInfo) -> SourceFacts:
     """The facts a snapshot keeps: small, bounded, and nothing that moves by itself.
 
     The licence is what the author wrote into the model card at this revision; the
     Hub checks nothing of it.
     """
     card = info.card_data if isinstance(info.card_data, dict) else {}
-    found: Facts = {
+    found: SourceFacts = {
         "license": _license(card, info.tags),
         "licenseName": _text(card.get("license_name")),
         "licenseLink": _text(card.get("license_link")),

@@ -230,9 +230,9 @@ class OciSource(Source[OciReference]):
             found = self._registry.retried(lambda: stored_size(self._registry, item))
             check_size(self._registry, item, found)
         except ManifestdError as error:
-            severity = "mismatch" if error.code == "digest-mismatch" else "error"
             problem = Problem(
-                path=path, code=error.code, what=error.what, hint=error.hint, severity=severity,  # type: ignore[arg-type]
+                path=path, code=error.code, what=error.what, hint=error.hint,
+                severity="mismatch" if isinstance(error, MismatchError) else "error",
             )  # fmt: skip
         return Entry(
             path=path,

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from manifestd.display import printable
-from manifestd.errors import MalformedError, ManifestdError
+from manifestd.errors import MalformedError, ManifestdError, MismatchError
 from manifestd.model.entry import Entry, File, Problem
 from manifestd.redact import redact
 from manifestd.sources.oci_http import Registry
@@ -120,8 +120,10 @@ class Opener:
             reader.finish()
         except ManifestdError as error:
             what = f"the layer {layer.descriptor.digest}: {redact(error.what)}"
-            severity = "mismatch" if error.code == "digest-mismatch" else "error"
-            problem = Problem(code=error.code, what=what, hint=error.hint, severity=severity)  # type: ignore[arg-type]
+            problem = Problem(
+                code=error.code, what=what, hint=error.hint,
+                severity="mismatch" if isinstance(error, MismatchError) else "error",
+            )  # fmt: skip
             return Opened(problems=[problem], bytes=reader.position)
         finally:
             reader.close()

@@ -10,10 +10,9 @@ from typing import Any, Final
 
 from manifestd import canonical
 from manifestd.errors import MalformedError
+from manifestd.model.snapshot import SourceFacts
 from manifestd.redact import redact
 from manifestd.sources.oci_manifest import Manifest
-
-Facts = dict[str, str | list[str] | bool | int | None]
 
 KITFILE: Final = "ml.kitops.modelkit.kitfile"
 _MAX_TEXT: Final = 300
@@ -23,14 +22,14 @@ _MAX_KITFILE: Final = 1024 * 1024
 _SKIPPED: Final = frozenset({"diffIds", "digest", "diffId", "createdAt"})
 
 
-def facts_of(manifest: Manifest, config: Any) -> Facts:
+def facts_of(manifest: Manifest, config: Any) -> SourceFacts:
     """Facts of one artifact: types, ``modelpack.…`` and ``kitfile.…``, and its ``license``.
 
     Args:
         manifest: The artifact's.
         config: Its config document, if it was read.
     """
-    found: Facts = {}
+    found: SourceFacts = {}
     _keep(found, "artifactType", manifest.artifact_type)
     _keep(found, "configType", manifest.config.media_type if manifest.config else None)
     kind = str(found.get("configType", ""))
@@ -64,7 +63,7 @@ def elsewhere(manifest: Manifest, config: Any) -> str | None:
     return path if isinstance(path, str) and path and not own else None
 
 
-def _flatten(found: Facts, prefix: str, value: Any, depth: int = 0) -> None:
+def _flatten(found: SourceFacts, prefix: str, value: Any, depth: int = 0) -> None:
     if isinstance(value, dict) and depth < 4:
         for name, member in value.items():
             if name not in _SKIPPED and name.isascii():
@@ -82,7 +81,7 @@ def _flatten(found: Facts, prefix: str, value: Any, depth: int = 0) -> None:
         _keep(found, prefix, value)
 
 
-def _keep(found: Facts, name: str, value: Any) -> None:
+def _keep(found: SourceFacts, name: str, value: Any) -> None:
     if len(found) >= _MAX_FACTS or value is None or value == "":
         return
     if isinstance(value, str):

@@ -17,6 +17,7 @@ from manifestd.model.content import RandomAccess, Stream
 from manifestd.model.entry import Entry, Problem
 from manifestd.model.explanation import Explanation
 from manifestd.model.reference import S3Reference
+from manifestd.model.snapshot import SourceFacts
 from manifestd.sources.base import Resolved, Source, SourceSettings
 from manifestd.sources.s3_client import HEAD_THREADS, Connection
 from manifestd.sources.s3_errors import FAULTS, denied, final, shown, status_of, translate
@@ -74,7 +75,7 @@ class S3Source(Source[S3Reference]):
         for where in self.options.checksums:
             reports.load(where, connection)
         self._reports = reports
-        facts: dict[str, str | list[str] | bool | int | None] = {
+        facts: SourceFacts = {
             "endpoint": connection.endpoint,
             "versioning": versioning,
         }

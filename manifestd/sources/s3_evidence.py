@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from manifestd.errors import ChangedError
-from manifestd.model import evidence
 from manifestd.model.digest import HEX_LENGTH
 from manifestd.model.entry import Entry, Problem
-from manifestd.model.evidence import Grade
+from manifestd.model.evidence import STORED
 from manifestd.sources.base import Known
 from manifestd.sources.s3_checksums import (
     COMPOSITE,
@@ -116,7 +115,7 @@ class Ladder:
             return None
         evidence = known.seen.evidence
         stored = {
-            name: value for name, value in known.digests().items() if evidence.get(name) == _STORED
+            name: value for name, value in known.digests().items() if evidence.get(name) == STORED
         }
         measured = evidence.get("sha256") in {"measured", "reused"}
         if not measured and not _answered(item, stored, known.seen.hints):
@@ -126,7 +125,7 @@ class Ladder:
             path=known.path,
             size=item.size,
             digests=stored,
-            evidence=dict.fromkeys(stored, _STORED),
+            evidence=dict.fromkeys(stored, STORED),
             identity=identity,
             hints=known.seen.hints,
         )
@@ -171,7 +170,7 @@ class Ladder:
             path=item.key[len(self._prefix) :],
             size=item.size,
             digests=found.digests,
-            evidence=dict.fromkeys(found.digests, _STORED),
+            evidence=dict.fromkeys(found.digests, STORED),
             identity=_identity(item),
             hints=found.hints,
             problem=found.problem,
@@ -299,9 +298,6 @@ def _answered(item: Listed, stored: dict[str, str], hints: dict[str, Any]) -> bo
         return bool(stored)
     known = {name.removesuffix("-composite") for name in stored}
     return any(name.lower() in known for name in item.algorithms)
-
-
-_STORED: Final[Grade] = evidence.STORED
 
 
 def _identity(item: Listed) -> dict[str, str]:

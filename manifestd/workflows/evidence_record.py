@@ -23,7 +23,7 @@ from manifestd.model.importing import ImportKind
 from manifestd.model.logentry import time_text
 from manifestd.model.manifest import Item, manifest_digest
 from manifestd.model.role import role_of
-from manifestd.model.snapshot import EvidenceCounts, Selection, Snapshot
+from manifestd.model.snapshot import EvidenceCounts, Selection, Snapshot, SourceFacts
 from manifestd.signing.base import Signer
 from manifestd.store import Store
 from manifestd.workflows.taking import signed
@@ -66,7 +66,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     kind: ImportKind
     file: str
     digest: Digest
-    facts: dict[str, str | list[str] | bool | int | None] = {}
+    facts: SourceFacts = {}
     tool: str
 
     @property
@@ -129,8 +129,8 @@ def _before(store: Store, name: str, origin: Origin) -> Digest | None:
     return None
 
 
-def _facts(origin: Origin) -> dict[str, str | list[str] | bool | int | None]:
-    named: dict[str, str | list[str] | bool | int | None] = {
+def _facts(origin: Origin) -> SourceFacts:
+    named: SourceFacts = {
         "origin": origin.file,
         "originKind": origin.kind,
         "originDigest": origin.digest,

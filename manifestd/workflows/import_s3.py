@@ -10,6 +10,7 @@ import msgspec
 from manifestd.errors import UsageError
 from manifestd.model.evidence import Grade
 from manifestd.model.reference import S3Reference, parse_s3
+from manifestd.model.snapshot import SourceFacts
 from manifestd.sources.s3_checksums import md5_etag
 from manifestd.sources.s3_evidence import UNENCRYPTED
 from manifestd.sources.s3_inventory import Inventory
@@ -30,7 +31,7 @@ class Read(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     files: list[Listed]
-    facts: dict[str, str | list[str] | bool | int | None]
+    facts: SourceFacts
     notes: list[str]
 
 
@@ -117,7 +118,7 @@ def _reports(where: S3Reference, paths: tuple[Path, ...]) -> Reports:
     return found
 
 
-def _origins(found: Reports) -> dict[str, str | list[str] | bool | int | None]:
+def _origins(found: Reports) -> SourceFacts:
     return {"checksumReports": [origin.digest for origin in found.origins]} if found.origins else {}
 
 

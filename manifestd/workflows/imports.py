@@ -19,6 +19,7 @@ from manifestd.model import media_types
 from manifestd.model.bundlefile import MAGIC
 from manifestd.model.digest import of_hex
 from manifestd.model.importing import ImportKind, ImportResult
+from manifestd.model.snapshot import SourceFacts
 from manifestd.rules.sumlist import looks_like_list, parse_list
 from manifestd.signing.base import Signer
 from manifestd.signing.trust import Trust
@@ -65,7 +66,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     files: list[Listed]
     ignored: list[str] = []
-    facts: dict[str, str | list[str] | bool | int | None] = {}
+    facts: SourceFacts = {}
     notes: list[str] = []
 
 
