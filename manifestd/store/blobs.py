@@ -108,11 +108,16 @@ class Blobs:
             MalformedError: Larger than 256 MiB.
             StoreLockedError: Another process writes.
         """
-        number = self.id_of(raw_digest(self.put(data, kind)))
-        assert number is not None
-        self._database.run(
-            "UPDATE blob SET kind = ? WHERE id = ? AND kind <> ?", (kind, number, kind)
-        )
+        raw = hashlib.sha256(data).digest()
+        number = self.id_of(raw)
+        if number is None:
+            self._database.run(INSERT, blob_row(raw, data, kind))
+            number = self.id_of(raw)
+            assert number is not None
+        else:
+            self._database.run(
+                "UPDATE blob SET kind = ? WHERE id = ? AND kind <> ?", (kind, number, kind)
+            )
         return number
 
     def put_rows(self, rows: list[BlobRow]) -> None:

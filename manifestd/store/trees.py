@@ -31,6 +31,9 @@ from manifestd.store.treediff import Difference, differences
 _FLUSH_ROWS: Final = 1024
 _FLUSH_BYTES: Final = 4 * 1024 * 1024
 _KEEP_NODES: Final = 64
+_SHORT: Final = 128
+_KEEP_SHORT: Final = 4
+"""So many lists of so many files, about 1 KB each, are kept."""
 
 
 class _Pieces:
@@ -112,6 +115,7 @@ class Trees:
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
         self._nodes: OrderedDict[tuple[bytes, Ref | None, int | None], Node] = OrderedDict()
+        self._short: OrderedDict[tuple[str, str], list[File]] = OrderedDict()
 
     def content_writer(self) -> ContentWriter:
         """A writer for (path, size, sha256)."""
@@ -169,9 +173,23 @@ class Trees:
     def files(self, record: Snapshot) -> Iterator[File]:
         """Every file of a snapshot, in path order, streaming.
 
+        Short lists that were read lately are not read again: many are asked for several times.
+
         Raises:
             TamperedError: A tree is damaged, or they do not list the same paths.
         """
+        if record.files > _SHORT:
+            yield from self._read_files(record)
+            return
+        key = (record.content, record.observation)
+        found = self._short.get(key)
+        if found is None:
+            found = self._short[key] = list(self._read_files(record))
+            if len(self._short) > _KEEP_SHORT:
+                self._short.popitem(last=False)
+        yield from found
+
+    def _read_files(self, record: Snapshot) -> Iterator[File]:
         last = ""
         for left, right in self.paired_leaves(record):
             contents = decode_content(self._blobs.fetch(left.digest), left)

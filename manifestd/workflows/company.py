@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import msgspec
@@ -21,11 +21,14 @@ class Company(msgspec.Struct, frozen=True, kw_only=True):
         shared: Sessions and connections; None: each makes its own.
         turn: Bounds the files that are read at once over all of them; None: each by its jobs.
         waiting: Called some times a second while files are read; what it raises ends it.
+        thinking: Held while no source is asked. Python runs one thread at a time anyway, and
+            threads that take turns at every statement of SQLite spend half their time on that.
     """
 
     shared: Shared | None = None
     turn: AbstractContextManager[Any] | None = None
     waiting: Callable[[], None] | None = None
+    thinking: AbstractContextManager[Any] = nullcontext()
 
     def in_turn(self, work: Callable[[Task], Measurement]) -> Callable[[Task], Measurement]:
         """``work``, done when its turn has come."""

@@ -115,6 +115,7 @@ def run_models(
                 shared=shared,
                 turn=threading.BoundedSemaphore(request.jobs),
                 waiting=stop.check,
+                thinking=threading.RLock(),
             ),
             signer=signer,
             trust=_once(trust),

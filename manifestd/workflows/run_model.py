@@ -119,6 +119,17 @@ class ModelJudge:
             sides[name], digest = self._side(planned, reference)
             if digest is not None:
                 digests[name] = digest
+        with self._common.company.thinking:
+            return self._concluded(planned, sides, digests, started)
+
+    def _concluded(
+        self,
+        planned: PlannedModel,
+        sides: dict[str, RunSide],
+        digests: dict[str, Digest],
+        started: float,
+    ) -> Judged:
+        """Compare the sides, hold them against the policy, sign what was found."""
         part = _Part(planned.reference, sides)
         try:
             part.diffs.update(self._diffs(planned, digests))

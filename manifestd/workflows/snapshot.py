@@ -94,11 +94,15 @@ def take_snapshot(
     started = time.monotonic()
     with closing(source or open_source(request, company.shared)) as opened:
         resolved = opened.resolve()
-        with closing(_Run(request, opened, resolved, store)) as run:
+        with company.thinking:
+            run = _Run(request, opened, resolved, store, company)
+        with closing(run):
             run.take_listing(clock())
-            run.plan()
-            run.read(progress, company)
-            taken = run.finish(tool=tool, signer=signer, clock=clock)
+            with company.thinking:
+                run.plan()
+            run.read(progress)
+            with company.thinking:
+                taken = run.finish(tool=tool, signer=signer, clock=clock)
     seconds = round(time.monotonic() - started, 3)
     return msgspec.structs.replace(
         taken, result=msgspec.structs.replace(taken.result, seconds=seconds)
@@ -115,7 +119,7 @@ def estimate_snapshot(
     """
     with closing(open_source(request, company.shared)) as opened:
         resolved = opened.resolve()
-        with closing(_Run(request, opened, resolved, store)) as run:
+        with closing(_Run(request, opened, resolved, store, company)) as run:
             run.take_listing(datetime.now(UTC))
             run.plan()
             return run.estimate()
@@ -125,12 +129,18 @@ class _Run:
     """One snapshot being taken; its methods are its steps, in order."""
 
     def __init__(
-        self, request: SnapshotRequest, source: Source[Any], resolved: Resolved, store: Store
+        self,
+        request: SnapshotRequest,
+        source: Source[Any],
+        resolved: Resolved,
+        store: Store,
+        company: Company,
     ) -> None:
         self.request = request
         self.source = source
         self.resolved = resolved
         self.store = store
+        self.company = company
         self.problems: list[Problem] = list(resolved.notes)
         self.captured_at = ""
         self.before: tuple[Digest, Snapshot] | None = store.snapshots.latest(resolved.place)
@@ -223,10 +233,11 @@ class _Run:
             return PathJoin(self.store.trees.files(record))
         key = (record.content, record.observation)
         if key not in self._lists:
-            self._lists[key] = list(self.store.trees.files(record))
+            with self.company.thinking:
+                self._lists[key] = list(self.store.trees.files(record))
         return PathJoin(iter(self._lists[key]))
 
-    def read(self, progress: ProgressFor | None, company: Company) -> None:
+    def read(self, progress: ProgressFor | None) -> None:
         """Read what must be read, journaling results as they come."""
         files, size = self.to_read, self.to_read_bytes
         if not files:
@@ -236,21 +247,19 @@ class _Run:
         shown = nullcontext(Silent()) if progress is None else progress(size, files)
         with shown as told:
             if forked:
-                self._measure(range(SMALL + 1), told, company, forked=True)
+                self._measure(range(SMALL + 1), told, forked=True)
             # Threads hash large files as fast, and hold fewer of their bodies.
-            self._measure(range(SMALL + 1 if forked else 0, 1 << 53), told, company)
+            self._measure(range(SMALL + 1 if forked else 0, 1 << 53), told)
 
-    def _measure(
-        self, sizes: range, told: Progress, company: Company, *, forked: bool = False
-    ) -> None:
+    def _measure(self, sizes: range, told: Progress, *, forked: bool = False) -> None:
         # Forked workers inherit a list; anything else is sent to them item by item.
         listed = forked and self.to_read <= _INHERITED
         tasks = list(self._tasks(sizes)) if listed else self._tasks(sizes)
         on_bytes = None if forked else told.bytes
         worker = Worker(self.source, self.resolved, on_bytes, self.request.regions)
         run = run_forked if forked else worker.run_threads
-        work, jobs = company.in_turn(worker), self.source.settings.jobs
-        waiting = partial(self._wait, company.waiting)
+        work, jobs = self.company.in_turn(worker), self.source.settings.jobs
+        waiting = partial(self._wait, self.company.waiting)
         with closing(run(tasks, work, jobs=jobs, waiting=waiting, late=self._late)) as results:
             self._collect(results, told, forked=forked)
 
