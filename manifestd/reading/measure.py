@@ -280,7 +280,7 @@ class _Patience:
         asked = error.retry_after
         if asked is not None and asked > left:
             raise RateLimitedError(
-                f"{path}: asked to wait {asked:.0f} s, {max(left, 0):.0f} s are left for retries",
+                f"asked to wait {asked:.0f} s, {max(left, 0):.0f} s are left for retries",
                 why=error.what,
                 hint="try again later, or with fewer --jobs",
                 facts={"path": path, "retryAfter": asked},
@@ -288,7 +288,7 @@ class _Patience:
         if self._tries >= self._budget.tries or left <= 0:
             kind = RateLimitedError if error.throttled else UnreachableError
             raise kind(
-                f"{path}: no byte in {self._tries} tries and {now - self._since:.0f} s",
+                f"no byte in {self._tries} tries and {now - self._since:.0f} s",
                 why=error.what,
                 hint=error.hint,
                 facts={**error.facts, "path": path, "tries": self._tries},
