@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,9 +84,8 @@ def run(context: Context, /, form: str, reports: tuple[str, ...], **options: Any
     signer = None if options["no_sign"] else context.signer(options["key"])
     if signer is None and not options["no_sign"]:
         log.warning("no signing key is configured: snapshots and results will be unsigned")
-    with _terminable():
-        outputs = [str(path.absolute()) for _, path in written]
-        found = _run(context, models, notes, options, signer=signer, outputs=outputs)
+    outputs = [str(path.absolute()) for _, path in written]
+    found = _run(context, models, notes, options, signer=signer, outputs=outputs)
     with context.open_store(cache=READ_ONCE) as store:
         view = store.runs.view(found.run_id)
         emit_lines(stdout.run(view, _options(options, color=True)))
@@ -158,7 +156,10 @@ def _models(context: Context, options: dict[str, Any]) -> tuple[list[PlannedMode
             chosen: list[Model] = selected_models(config, names)
             planned = plan_models(config, chosen)
             if not planned:
-                raise ConfigError(f"{config.label}: [[select]] finds no model")
+                raise ConfigError(
+                    f"{config.label}: [[select]] finds no model",
+                    hint="loosen its conditions, or see what they find: manifestd discover hf",
+                )
     kept = only(planned, options["only"])
     if len(kept) < len(planned):
         notes.append(f"{len(planned) - len(kept)} of {len(planned)} models left out by --only")
@@ -267,6 +268,10 @@ def _report(text: str) -> tuple[Report, Path]:
         raise UsageError(
             f"--report {text}: no file", hint="write FORMAT:FILE, for instance junit:report.xml"
         )
+    if name == "-":
+        raise UsageError(
+            f"--report {text}: a report is a file", hint=f"--format {form} prints the result"
+        )
     path = Path(name)
     if not path.parent.is_dir():
         raise UsageError(f"--report {text}: there is no directory {path.parent}")
@@ -292,7 +297,7 @@ def _options(options: dict[str, Any], *, color: bool) -> Any:
 
 def _check_notify(context: Context, options: dict[str, Any]) -> None:
     """Refuse channels that could never be told, before anything is asked of a source."""
-    if context.config.notify and not options["no_notify"]:
+    if context.config.notify and not options["no_notify"] and not options["plan"]:
         from manifestd.workflows.notify_check import check_notify
 
         check_notify(context.config, os.environ, look_up=not options["offline"])
@@ -312,17 +317,3 @@ def _tell_others(context: Context, found: RunView, *, notify: bool) -> None:
                 notify_run(store, context.config, found, os.environ)
         except ManifestdError as error:
             log.warning("nobody was notified: %s", error.what)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Take a request to terminate as an interrupt: what was done is kept."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -94,6 +94,7 @@ def test_mistakes_are_named_before_any_request(world: World, case: str) -> None:
     [
         (("--only", "acme/tinny"), "did you mean acme/tiny?"),
         (("--report", "junit"), "write FORMAT:FILE"),
+        (("--report", "text:-"), "--format text prints the result"),
         (("--report", "junit:no/where.xml"), "there is no directory no"),
         (("--report", "yunit:x.xml"), "junit"),
         (("--format", "yaml"), "known are"),

@@ -72,6 +72,7 @@ class TestSelect:
         found = world.run("run")
         assert found.code == 2
         assert "[[select]] finds no model" in found.err
+        assert "hint: loosen its conditions" in found.err
 
 
 def model(name: str, result: Result = "pass", what: str = "it is gone") -> RunModel:
