@@ -97,7 +97,8 @@ def snapshot_command(place: str, read: str) -> str | None:
 
 def _command(file: File, place: str, min_evidence: Grade) -> str | None:
     if file.sha256 is None:
-        return snapshot_command(place, "missing")
+        # Reading a pointer gives no content, however often it is read.
+        return None if "lfsSha256" in file.seen.hints else snapshot_command(place, "missing")
     if not at_least(file.grade(), min_evidence):
         return snapshot_command(place, "all")
     return None

@@ -19,6 +19,9 @@ from manifestd.sources.local_open import Beneath, LinkError, folder_fd, translat
 MAX_DEPTH: Final = 100
 """Directories below each other; one descriptor each is held while listing."""
 
+_REPLACE: Final = "put what it names in its place, or leave it out with --ignore"
+_LEAVE_OUT: Final = "remove it, or leave it out with --ignore"
+
 _SPECIAL: Final = {
     stat.S_IFIFO: "a fifo",
     stat.S_IFSOCK: "a socket",
@@ -126,7 +129,7 @@ class Listing:
             target.encode()
         except LinkError as error:
             code = "symlink-escapes" if error.escapes else "symlink"
-            return Problem(path=path, code=code, what=f"a symlink that {error.what}")
+            return Problem(path=path, code=code, what=f"a symlink that {error.what}", hint=_REPLACE)
         except UnicodeEncodeError:
             return Problem(path=path, code="not-utf8", what="a symlink to a name that is not UTF-8")
         if target in self._left_out:
@@ -141,6 +144,7 @@ class Listing:
                 path=path,
                 code="symlink",
                 what="a symlink to a directory; links to directories are not followed",
+                hint=_REPLACE,
             )
         return self._entry(path, found, {"symlink": target})
 
@@ -149,7 +153,8 @@ class Listing:
     ) -> Entry | Problem:
         if not stat.S_ISREG(found.st_mode):
             kind = _SPECIAL.get(stat.S_IFMT(found.st_mode), "not a file")
-            return Problem(path=path, code="special-file", what=f"{kind}, which has no content")
+            what = f"{kind}, which has no content"
+            return Problem(path=path, code="special-file", what=what, hint=_LEAVE_OUT)
         size = found.st_size
         entry = Entry(path=path, size=size, identity=identity_of(found), hints=hints or {})
         if may_be_pointer(size):

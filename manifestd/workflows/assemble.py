@@ -113,7 +113,7 @@ class Assembly:
                     path=entry.path,
                     code=_UNKNOWN,
                     what=f"no sha256 is known without reading it (known: {weak})",
-                    hint="take the snapshot with --read missing",
+                    hint="take the snapshot with --read missing" if self._read == "none" else None,
                 )
             )
         return sha256, _observation(entry, dict(entry.digests), dict(entry.evidence))

@@ -127,6 +127,12 @@ def distinct(names: Iterable[str]) -> list[str]:
     return [name for name in names if "/" in name or name.lower() not in last]
 
 
+def _how_to_complete(digest: str, record: Snapshot) -> str:
+    if record.selection.read == "none":
+        return "take it again with --read missing"
+    return f"run `manifestd show {digest[:19]}`, which lists the problems"
+
+
 def _one(
     store: Store, row: Row, record: Snapshot, copies: _Copies, model: str
 ) -> Iterator[LintFinding]:
@@ -139,7 +145,7 @@ def _one(
         yield LintFinding(
             rule="incomplete",
             what=f"{what}; {worst.what}" if worst else what,
-            hint=worst.hint if worst and worst.hint else "take it again with --read missing",
+            hint=worst.hint if worst and worst.hint else _how_to_complete(row.digest, record),
             facts={"unknown": unknown, "problems": len(record.problems)},
             **place,
         )

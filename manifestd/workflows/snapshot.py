@@ -174,16 +174,16 @@ class _Run:
     def take_listing(self, now: datetime) -> None:
         """Spool the listing, so that memory stays flat and order is that of the paths."""
         self.captured_at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        ignored = 0
+        ignored, globs = 0, self.request.ignore
         for item in self.source.list(self.resolved):
-            if isinstance(item, Problem):
-                self.problems.append(item)
-            elif self.request.ignore and matches_any(item.path, self.request.ignore):
+            if globs and item.path is not None and matches_any(item.path, globs):
                 ignored += 1
+            elif isinstance(item, Problem):
+                self.problems.append(item)
             else:
                 self.spool.add(item)
         if ignored:
-            what = f"{ignored} files left out by --ignore"
+            what = f"{ignored} file{'s' if ignored > 1 else ''} left out by --ignore"
             self.problems.append(Problem(code="left-out", what=what, severity="note"))
         if not len(self.spool):
             raise EmptySourceError(

@@ -116,3 +116,19 @@ def test_a_reader_that_goes_away_is_no_error(desk: Desk) -> None:
         ["bash", "-c", command], cwd=desk.folder, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_no_content_can_be_left_out_as_files_can(desk: Desk) -> None:
+    place = desk.folder / "model"
+    place.mkdir()
+    (place / "config.json").write_text("{}")
+    (place / "outside").symlink_to("/etc/passwd")
+    os.mkfifo(place / "pipe")
+    whole = desk.json("snapshot", "dir", "model", code=3)
+    assert {problem["hint"] for problem in whole["problems"]} == {
+        "put what it names in its place, or leave it out with --ignore",
+        "remove it, or leave it out with --ignore",
+    }
+    rest = desk.json("snapshot", "dir", "model", "--ignore", "pipe", "--ignore", "out*")
+    assert rest["complete"]
+    assert [problem["what"] for problem in rest["problems"]] == ["2 files left out by --ignore"]
