@@ -119,7 +119,7 @@ def cli(
     """Is the model we run the model we approved?
 
     Takes signed snapshots of model repositories (Hugging Face Hub, S3,
-    directories) and compares them offline.
+    directories, Hub caches, OCI registries) and compares them offline.
 
     Exit codes: 0 nothing to report, 1 differences or findings, 2 wrong usage,
     3 could not be decided, 4 does not verify, 70 a defect, 130 interrupted.
