@@ -93,3 +93,48 @@ def test_no_text_around_a_token_saves_it(before: str, after: str) -> None:
 def test_cleaning_twice_changes_nothing_more(text: str) -> None:
     once = redact(text)
     assert redact(once) == once
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://user:pa@SECRET@host/x",
+        "https://user:p'SECRET@host/x",
+        "['https://host/','https://user:SECRET@host/x']",
+        "Authorization: Token SECRET",
+        "Authorization: AWS4-HMAC-SHA256 Credential=x/y, SignedHeaders=host, Signature=SECRET",
+        "{b'Authorization': b'Bearer SECRET'}",
+        "[('authorization', 'Bearer SECRET')]",
+        "Cookie: first=1; second=SECRET",
+        "Invalid header value b'Bearer SECRET12345678\\n'",
+        "private-token: SECRET",
+        "exceeded with url: /a/b?X-Amz-Credential=a&X-Amz-Signature=SECRET (Caused by",
+        "https://host/back#access_token=SECRET",
+        "https://hooks.slack.com/services/T0/B0/SECRET",
+        "hf_oauth_SECRETSECRET",
+        "name_hf_SECRETSECRET",
+        "github_pat_SECRETSECRETSECRETSECRET",
+        "eyJhbGciOiJub25lIn0.eyJSECRET.SECRET",
+        "secret_access_key = SECRET",
+        "{'password': 'SECRET'}",
+    ],
+)
+def test_a_secret_is_hidden_however_it_is_written(text: str) -> None:
+    assert "SECRET" not in redact(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["no authorization, try later", "FILE#sha256:abc", "is it /a/b? yes", "https://a.example/c#d"],
+)
+def test_words_about_secrets_are_none(text: str) -> None:
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["a.", "a://", "a://'", "a://b?'", "authorization: ", "Cookie: a=b;", "hf_", "https://a#", "/"],
+)
+def test_no_text_makes_it_slow(piece: str) -> None:
+    # Where every place began a search to the end, each of these took minutes.
+    assert len(redact(piece * 100_000)) > 0
