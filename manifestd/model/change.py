@@ -124,8 +124,10 @@ class WeightsDiff(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     Attributes:
         left: The left side's, where every tensor's digest is known.
         right: The right side's.
-        equal: Whether the same tensors stand on both sides; None when that is unknown.
-        summary: One line for people, where tensors stand in other files than they did.
+        equal: Whether the same tensors stand on both sides; None when that is unknown, or when
+            neither side has weights (large or equal lists that need not be read count as equal).
+        summary: One line for people, where tensors stand in other files than they did, or where
+            neither side has weights.
         tensors: Then: the tensors of those files by name, whatever file they stand in.
         changes: Then: those that are not the same; bounded.
     """

@@ -127,7 +127,7 @@ class _Comparison:
         )
         known = [finding for side in self.doubts if (finding := side.finding()) is not None]
         counts = count(files, identical=identical)
-        weighed = weigh(self.listings, files, self.store.facts)
+        weighed = weigh(self.listings, files, self.store.facts, listed=list_identical)
         files = weighed.files
         result, findings = conclude(files, sides, self.demands, known)
         notes = [*notes_of(self.left, self.right), *(self.mapping or ())]

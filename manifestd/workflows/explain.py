@@ -10,6 +10,7 @@ import msgspec
 from manifestd.errors import MalformedError
 from manifestd.formats import findings_of, reader_for
 from manifestd.formats.base import Explanation
+from manifestd.formats.names import body_limit
 from manifestd.model.change import Change, FileDiff
 from manifestd.model.chunks import decode_chunks
 from manifestd.model.entry import Chunks, File, Problem
@@ -62,7 +63,7 @@ class Explainer:
             return diff
         found = self._explanation(diff.path, left, right)
         if found is None:
-            return self.assessed(diff, left, right)
+            return self.assessed(_too_large(diff, left, right), left, right)
         told = msgspec.structs.replace(
             diff,
             changes=found.changes,
@@ -161,6 +162,18 @@ class Explainer:
             changes=[_hidden_change(change, values) for change in found.changes],
             summary=None if found.summary is None else hide(found.summary, values),
         )
+
+
+def _too_large(diff: FileDiff, left: File, right: File) -> FileDiff:
+    """Say why a text is compared by its bytes alone, where its size is the reason."""
+    size, limit = max(left.size, right.size), body_limit(diff.path)
+    reader = reader_for(diff.path, size)
+    if reader is None or not reader.needs_body or size <= limit:
+        return diff
+    what = f"too large to explain: bodies are kept up to {limit >> 20} MiB"
+    reason = f"{diff.reason}; {what}" if diff.reason else what
+    # Reports show damaged ranges instead of reasons, and summaries beside them.
+    return msgspec.structs.replace(diff, reason=reason, summary=what if diff.changes else None)
 
 
 def _hidden_change(change: Change, values: Mapping[str, str]) -> Change:

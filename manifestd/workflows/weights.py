@@ -10,6 +10,7 @@ import msgspec
 from manifestd.formats.names import reader_name
 from manifestd.model.change import FileDiff, WeightsDiff
 from manifestd.model.entry import File
+from manifestd.model.role import role_of
 from manifestd.rules.resharding import regrouped, retold
 from manifestd.rules.tensors import compare_weights, has_tensors, whole_file
 from manifestd.workflows.listing import Listing
@@ -18,6 +19,8 @@ MAX_FILES: Final = 10_000
 """Files up to which both lists are read for a weights digest; larger places hold many models."""
 
 _MAX_FINDINGS: Final = 100
+_LOOKED_THROUGH: Final = 1000
+"""Files up to which a list is read only to see whether there are weights in it."""
 
 Facts = dict[str, Any]
 
@@ -83,6 +86,8 @@ def weigh(
     sides: tuple[Listing, Listing],
     files: list[FileDiff],
     facts: Callable[[File], Facts | None],
+    *,
+    listed: bool = False,
 ) -> Weighed:
     """Compare the sets of tensors of two snapshots.
 
@@ -93,11 +98,10 @@ def weigh(
         sides: The two file lists.
         files: At least every file that is not identical.
         facts: Loads a file's facts.
+        listed: ``files`` are all files, the identical ones too.
     """
     if not any(file.role == "weights" and file.verdict != "identical" for file in files):
-        whole = all(side.record.complete for side in sides)
-        weights = WeightsDiff(left=None, right=None, equal=True if whole else None)
-        return Weighed(weights=weights, files=files)
+        return Weighed(weights=_untouched(sides, files, listed=listed), files=files)
     if max(side.record.files for side in sides) > MAX_FILES:
         return Weighed(weights=WeightsDiff(left=None, right=None, equal=None), files=files)
     left, right = (_Side([*side.files()], facts) for side in sides)
@@ -121,6 +125,30 @@ def weigh(
     return Weighed(
         weights=weights, files=[retold(file, found) for file in files], findings=findings
     )
+
+
+def _untouched(
+    sides: tuple[Listing, Listing], files: list[FileDiff], *, listed: bool
+) -> WeightsDiff:
+    """No weight file differs: they are equal, if all files are known and there are any weights."""
+    if not all(side.record.complete for side in sides):
+        return WeightsDiff(left=None, right=None, equal=None)
+    if any(file.role == "weights" for file in files):
+        return WeightsDiff(left=None, right=None, equal=True)
+    if not listed and _weights_unlisted(sides):
+        return WeightsDiff(left=None, right=None, equal=True)
+    return WeightsDiff(left=None, right=None, equal=None, summary="neither side has weights")
+
+
+def _weights_unlisted(sides: tuple[Listing, Listing]) -> bool:
+    """Whether there are weights among the identical files, which nobody listed.
+
+    There are taken to be, where finding out would read what the comparison need not.
+    """
+    left, right = (side.record for side in sides)
+    if left.files > _LOOKED_THROUGH or (left.files and left.content == right.content):
+        return True
+    return any(role_of(path) == "weights" for path in sides[0].paths())
 
 
 def _findings(left: _Side, right: _Side) -> list[Facts]:

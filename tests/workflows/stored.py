@@ -36,11 +36,20 @@ class Memory:
 
 
 def read_file(
-    store: Store, path: str, data: bytes, *, grade: Grade = "measured", chunk: int | None = None
+    store: Store,
+    path: str,
+    data: bytes,
+    *,
+    grade: Grade = "measured",
+    chunk: int | None = None,
+    body: bool = True,
 ) -> File:
-    """A file whose bytes were read: digests, body, facts and chunk digests are in the store."""
+    """A file whose bytes were read: digests, body, facts and chunk digests are in the store.
+
+    Without ``body`` its bytes are not kept, as those of a large text.
+    """
     reader = reader_for(path, len(data))
-    facts = body = None
+    facts = kept = None
     if reader is not None:
         outline = reader.outline(path, Memory(data))
         regions = [
@@ -50,10 +59,10 @@ def read_file(
             )
             for region in outline.regions
         ]  # fmt: skip
-        body = data if reader.needs_body else None
-        facts = reader.facts(path, outline, regions, body)
-    if body is not None:
-        store.blobs.put(body, "body")
+        kept = data if reader.needs_body and body else None
+        facts = reader.facts(path, outline, regions, kept)
+    if kept is not None:
+        store.blobs.put(kept, "body")
     return File(
         path=path,
         size=len(data),
@@ -63,7 +72,7 @@ def read_file(
             evidence={"sha256": grade},
             facts=store.blobs.put(canonical.encode(facts), "facts") if facts else None,
             chunks=_chunks(store, data, chunk) if chunk else None,
-            body=body is not None,
+            body=kept is not None,
         ),
     )
 

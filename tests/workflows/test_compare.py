@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from manifestd.errors import NotStoredError, TamperedError
+from manifestd.formats.names import BODY
 from manifestd.model.change import Basis, Diff
 from manifestd.model.entry import Problem
+from manifestd.reports.telling import told
 from manifestd.rules.verdicts import Demands, exit_code
 from manifestd.store import Store, open_store
 from manifestd.workflows.compare import compare
@@ -161,6 +163,22 @@ class TestMeaning:
             store, keep(store, TREE), keep(store, {**TREE, "modeling_x.py": b"import os"})
         )
         assert [file.impact for file in diff.files] == ["security"]
+
+    @pytest.mark.parametrize("pieces", [None, 4 * 1024 * 1024])
+    @pytest.mark.parametrize("more", [0, 1])
+    def test_a_text_too_large_to_be_kept_says_why_its_bytes_alone_were_compared(
+        self, store: Store, pieces: int | None, more: int
+    ) -> None:
+        bodies = (b"1" + b" " * (BODY + more - 1), b"2" + b" " * (BODY + more - 1))
+        left, right = (
+            keep(store, {"big.txt": read_file(store, "big.txt", data, chunk=pieces, body=False)})
+            for data in bodies
+        )
+        [file] = compare(store, left, right).files
+        why = "too large to explain: bodies are kept up to 16 MiB"
+        assert (file.reason or "").endswith(why) is bool(more)
+        assert (why in told(file)) is bool(more)
+        assert bool(file.changes) is bool(pieces)
 
 
 class TestUndecided:

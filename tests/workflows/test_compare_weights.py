@@ -13,7 +13,7 @@ import pytest
 
 from manifestd import canonical
 from manifestd.model.change import Diff
-from manifestd.model.entry import File
+from manifestd.model.entry import File, Problem
 from manifestd.rules.verdicts import exit_code
 from manifestd.store import Store, open_store
 from manifestd.workflows.compare import compare
@@ -112,6 +112,32 @@ def test_another_header_order_is_equivalent_and_leaves_the_weights_equal(store: 
     diff = compare(store, keep(store, one_file()), keep(store, turned))
     assert (diff.verdict, exit_code(diff)) == ("equivalent", 0)
     assert diff.weights.equal is True
+
+
+@pytest.mark.parametrize("list_identical", [False, True])
+def test_without_weights_on_either_side_none_are_called_equal(
+    store: Store, *, list_identical: bool
+) -> None:
+    texts = {"README.md": b"# m", "config.json": b"{}"}
+    left, right = keep(store, texts), keep(store, {**texts, "README.md": b"# n"})
+    weights = compare(store, left, right, list_identical=list_identical).weights
+    assert (weights.equal, weights.summary) == (None, "neither side has weights")
+    left, right = (keep(store, {**files, **one_file()}) for files in (texts, {}))
+    weights = compare(store, left, right, list_identical=list_identical).weights
+    assert (weights.equal, weights.summary) == (True, None)
+
+
+def test_equal_files_without_weights_are_told_where_the_files_are_listed(store: Store) -> None:
+    left, right = (keep(store, {"README.md": b"# m"}, source=f"s3://{n}/") for n in "ab")
+    weights = compare(store, left, right, list_identical=True).weights
+    assert (weights.equal, weights.summary) == (None, "neither side has weights")
+
+
+def test_an_incomplete_side_may_have_weights_nobody_saw(store: Store) -> None:
+    problem = Problem(path="model.bin", code="access-denied", what="refused")
+    left = keep(store, {"README.md": b"# m"}, problems=[problem])
+    weights = compare(store, left, keep(store, {"README.md": b"# n"})).weights
+    assert (weights.equal, weights.summary) == (None, None)
 
 
 def test_other_metadata_is_told_from_other_tensors(store: Store) -> None:
