@@ -62,7 +62,9 @@ def headline(diff: Diff, *, right: str = "the right") -> str:
     same = _plural(counts.identical, "file is identical", "files are identical")
     if not said:
         return f"{diff.verdict}: {same or 'nothing was compared'}"
-    return f"{diff.verdict}: " + ", ".join(said) + (f"; {same}" if same else "")
+    strict = any(finding.get("rule") == "strict" for finding in diff.findings)
+    why = "--strict fails what is only equivalent" if strict else ""
+    return f"{diff.verdict}: " + "; ".join(filter(None, (", ".join(said), same, why)))
 
 
 def highlights(diff: Diff) -> list[tuple[str | None, str]]:

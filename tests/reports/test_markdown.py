@@ -11,7 +11,15 @@ from markdown_it import MarkdownIt
 from manifestd.model.change import FileDiff
 from manifestd.reports.escape import markdown, shorten, visible
 from manifestd.reports.markdown import MAX_BYTES
-from tests.contracts.report_suite import HOSTILE, ReportSuite, diff_of, failing, hostile
+from manifestd.rules.verdicts import Demands
+from tests.contracts.report_suite import (
+    HOSTILE,
+    ReportSuite,
+    diff_of,
+    failing,
+    files_of_every_verdict,
+    hostile,
+)
 
 TAGS = {
     "h3", "p", "strong", "table", "thead", "tbody", "tr", "th", "td", "code", "ol", "ul", "li",
@@ -67,6 +75,12 @@ class TestMarkdown(ReportSuite):
         assert ["different", "behaviour", "sha256 measured/declared", "config.json"] in [
             row[:4] for row in seen.rows
         ]
+
+    def test_a_failure_that_only_a_demand_makes_says_which_demand(self) -> None:
+        only = [file for file in files_of_every_verdict() if file.verdict == "equivalent"]
+        seen = Rendered(self.render(diff_of(only, demands=Demands(strict=True))))
+        assert "FAIL" in seen.text
+        assert "1 is equivalent; --strict fails what is only equivalent" in seen.text
 
     @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
     def test_hostile_names_make_no_markup_and_no_cells(self, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+from manifestd.rules.verdicts import Demands
 from tests.contracts.report_suite import (
     ReportSuite,
     diff_of,
@@ -29,6 +30,15 @@ class TestText(ReportSuite):
         assert self.render(undecided()).splitlines()[0] == (
             "UNKNOWN  unverifiable: 1 cannot be decided; 1 file is identical"
         )
+
+    def test_a_failure_that_only_a_demand_makes_says_which_demand(self) -> None:
+        only = [file for file in files_of_every_verdict() if file.verdict == "equivalent"]
+        diff = diff_of(only, demands=Demands(strict=True), unlisted=2)
+        assert self.render(diff).splitlines()[0] == (
+            "FAIL  equivalent: 1 is equivalent; 2 files are identical; "
+            "--strict fails what is only equivalent"
+        )
+        assert "strict" not in self.render(diff_of(only, unlisted=2))
 
     def test_security_comes_first_then_weights_before_other_behaviour(self) -> None:
         text = self.render(failing())
