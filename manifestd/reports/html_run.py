@@ -12,7 +12,7 @@ from manifestd.model.run_view import RunView
 from manifestd.reports.base import ReportOptions
 from manifestd.reports.escape import html
 from manifestd.reports.html_page import file_table, pieces, tag
-from manifestd.reports.run_sides import brief_items, problem_lines, side_line
+from manifestd.reports.run_sides import brief_items, model_notes, problem_lines, side_line
 from manifestd.reports.run_telling import (
     Item,
     model_line,
@@ -72,7 +72,7 @@ def section(model: RunModel) -> Iterator[str]:
     yield from _sides(model)
     lines = [("Next", step) for step in next_steps(model)]
     lines += [("Not verified", text) for text in unverified(model)]
-    lines += [("Note", note) for note in model.notes]
+    lines += [("Note", note) for note in model_notes(model)]
     if lines:
         yield "<ul>" + "".join(f"<li>{label}: {html(text)}</li>" for label, text in lines) + "</ul>"
     found = brief_items(model)

@@ -10,7 +10,7 @@ from manifestd.model.run import Run, RunModel
 from manifestd.model.run_view import RunView
 from manifestd.reports.base import ReportOptions
 from manifestd.reports.escape import markdown, markdown_name
-from manifestd.reports.run_sides import brief_items, problem_lines, side_line
+from manifestd.reports.run_sides import brief_items, model_notes, problem_lines, side_line
 from manifestd.reports.run_telling import (
     Item,
     items,
@@ -83,7 +83,9 @@ def _fitting(
 
 
 def _worth(model: RunModel) -> bool:
-    return model.result != "pass" or bool(unverified(model)) or any(True for _ in items(model))
+    if model.result != "pass" or unverified(model) or model_notes(model):
+        return True
+    return any(True for _ in items(model))
 
 
 def _row(model: RunModel) -> str:
@@ -101,7 +103,7 @@ def _details(model: RunModel) -> Iterator[str]:
         yield from (f"  - problem: {markdown(line)}" for line in problem_lines(side, 3))
     yield from (f"- **next:** {markdown(step, _STEP)}" for step in next_steps(model))
     yield from (f"- not verified: {markdown(text)}" for text in unverified(model))
-    yield from (f"- note: {markdown(note)}" for note in model.notes)
+    yield from (f"- note: {markdown(note)}" for note in model_notes(model))
     found = brief_items(model)
     if found:
         yield ""

@@ -15,6 +15,8 @@ from manifestd.model.run import RunModel, RunSide
 from manifestd.reports.run_telling import Item, count_of_files, few_names, items
 from manifestd.reports.telling import told
 
+_SECURITY: Final = frozenset({"renamed"})
+"""Codes of notes that matter for security: whoever takes the old name decides what is loaded."""
 _SAID: Final = 3
 """Sentences of a side that every report with sides shows."""
 
@@ -37,6 +39,17 @@ def problem_lines(side: RunSide, limit: int) -> list[str]:
     if len(found) > limit:
         lines.append(f"and {len(found) - limit} more problems")
     return lines + [problem.what for problem in side.problems if problem.code == "more-problems"]
+
+
+def model_notes(model: RunModel) -> list[str]:
+    """What must be known besides: the model's notes, then those of its sides about security."""
+    notes = list(model.notes)
+    for name, side in model.sides.items():
+        for problem in side.problems:
+            if problem.severity == "note" and problem.code in _SECURITY:
+                action = f"; {problem.hint}" if problem.hint else ""
+                notes.append(f"{name}: {problem.what}{action}")
+    return notes
 
 
 def brief_items(model: RunModel) -> list[Item]:

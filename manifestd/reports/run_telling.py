@@ -161,7 +161,7 @@ def next_steps(model: RunModel) -> list[str]:
     ]
     for side, diff in zip(model.compared, model.diffs, strict=False):
         steps += _of_diff(side, diff)
-    steps += [finding.hint for finding in model.policy if fails(finding) and finding.hint]
+    steps += _of_policies(model)
     found = [step for step in dict.fromkeys(steps) if step]
     if model.result != "pass":
         found.append(f"check again: manifestd run --only {shlex.quote(model.name)}")
@@ -255,6 +255,19 @@ def _of_file(side: str, file: FileDiff, result: str) -> Item:
         where = f"missing on {side}" if file.verdict == "leftOnly" else f"only on {side}"
         what = f"{where} ({size_text(there.size)})"
     return Item("file", known, side, file.path, file.verdict, what, file.hint, file)
+
+
+def _of_policies(model: RunModel) -> Iterator[str]:
+    """What to do about the policy's objections, each action once, with the files it is for."""
+    files: dict[str, list[str]] = {}
+    for finding in filter(fails, model.policy):
+        if finding.hint:
+            named = files.setdefault(finding.hint, [])
+            if finding.path is not None and finding.path not in named:
+                named.append(finding.path)
+    for hint, paths in files.items():
+        # Names come last: a long one must not push the action out of the line.
+        yield f"{hint} ({few_names(paths)})" if paths else hint
 
 
 def _of_diff(side: str, diff: Diff) -> Iterator[str]:

@@ -9,7 +9,7 @@ from manifestd.model.run import Run, RunModel
 from manifestd.model.run_view import RunView
 from manifestd.reports.base import ReportOptions
 from manifestd.reports.escape import shorten, visible
-from manifestd.reports.run_sides import brief_items, problem_lines, side_line
+from manifestd.reports.run_sides import brief_items, model_notes, problem_lines, side_line
 from manifestd.reports.run_telling import (
     Item,
     model_line,
@@ -66,7 +66,7 @@ def _model(model: RunModel, options: ReportOptions) -> Iterator[str]:
         yield f"  and {len(rows) - _ITEMS} more; --format json has them all"
     yield from (f"  next: {_plain(step)}" for step in next_steps(model))
     yield from (f"  not verified: {_plain(text)}" for text in unverified(model))
-    yield from (f"  note: {_plain(note)}" for note in model.notes)
+    yield from (f"  note: {_plain(note)}" for note in model_notes(model))
 
 
 def _passing(model: RunModel, options: ReportOptions) -> Iterator[str]:
@@ -75,7 +75,7 @@ def _passing(model: RunModel, options: ReportOptions) -> Iterator[str]:
     rest = f" [not verified: {'; '.join(unverified(model))}]" if unverified(model) else ""
     yield f"{word} {visible(model.name)}  {_plain(model_line(model) + rest)}"
     yield from (f"        {_item(item, model)}" for item in brief_items(model)[:_ITEMS])
-    yield from (f"        note: {_plain(note)}" for note in model.notes)
+    yield from (f"        note: {_plain(note)}" for note in model_notes(model))
 
 
 def _item(item: Item, model: RunModel) -> str:

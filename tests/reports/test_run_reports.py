@@ -22,6 +22,7 @@ from manifestd.errors import TamperedError
 from manifestd.model.entry import Problem
 from manifestd.model.run import Run
 from manifestd.model.run_view import ListedRun
+from manifestd.model.snapshot import EvidenceCounts
 from manifestd.reports import REPORTS
 from manifestd.reports.base import ReportOptions
 from manifestd.reports.escape import json_text, visible
@@ -33,9 +34,11 @@ from tests.contracts.report_suite import HOSTILE, diff_of, files_of_every_verdic
 from tests.reports.run_making import (
     drifted,
     every_end,
+    finding,
     gated,
     hostile_run,
     keep_run,
+    model,
     objected,
     passing,
     run_of,
@@ -70,8 +73,8 @@ class TestEveryReport:
     @pytest.mark.parametrize("name", NAMES)
     def test_it_names_every_model_and_every_file_that_is_not_identical(self, name: str) -> None:
         text = render(name, every_end())
-        for model in every_end().models:
-            assert model.name in text
+        for judged in every_end().models:
+            assert judged.name in text
         for file in files_of_every_verdict():
             assert file.verdict == "identical" or file.path in text
 
@@ -277,6 +280,38 @@ class TestWords:
     def test_a_passing_model_has_nothing_to_do(self) -> None:
         assert next_steps(passing()) == []
 
+    def test_what_to_do_about_the_policy_names_the_files_it_is_for(self) -> None:
+        secret = {"rule": "secrets", "what": "a token in line 1", "hint": "revoke it"}
+        found = [finding(path=path, **secret) for path in ("a", "b", "b", "c", "d", "e")]
+        waived = {"owner": "alice", "reason": "x", "expires": "2027-03-31T23:59:59Z"}
+        found += [finding(path="w", waived=waived, **secret), finding(), finding(path="LICENSE")]
+        steps = next_steps(model("m", policy=found, result="fail", exit_code=1))
+        assert steps[:-1] == [
+            "revoke it (a, b, c and 2 more)", "allow it or drop the model (LICENSE)"
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("name", ["text", "markdown", "html"])
+    @pytest.mark.parametrize("result", ["pass", "fail"])
+    def test_a_repository_with_another_name_is_said_even_of_a_model_that_passes(
+        self, name: str, result: str
+    ) -> None:
+        notes = [
+            Problem(
+                code="renamed", what="acme/old is called acme/new now", severity="note",
+                hint="write hf://acme/new: others may take the old name",
+            ),
+            Problem(code="left-out", what="a pipe was left out", severity="note"),
+        ]  # fmt: skip
+        evidence = EvidenceCounts(measured=10)
+        sides = {
+            "hub": run_side("acme/old", problems=notes, evidence=evidence),
+            "mirror": run_side("acme/old", evidence=evidence),
+        }
+        text = render(name, run_of(model("acme/old", sides=sides, result=result)))
+        assert "hub: acme/old is called acme/new now; write hf" in text
+        assert "others may take the old name" in text
+        assert "left out" not in text
+
     def test_an_unsigned_side_is_told_how_to_be_signed(self) -> None:
         assert any("[signing]" in step and "mirror" in step for step in next_steps(unsigned()))
         assert "mirror: the snapshot is not signed" in unverified(unsigned())
@@ -385,9 +420,9 @@ class TestHtml:
         seen = subprocess.run(
             [*command, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
         ).stdout
-        for model in models[:-1]:
-            assert model.name in seen
-            assert all(item.path is None or item.path in seen for item in items(model))
+        for judged in models[:-1]:
+            assert judged.name in seen
+            assert all(item.path is None or item.path in seen for item in items(judged))
         assert "the licence other is not allowed" in seen
         assert "&lt;script&gt;alert(1)&lt;/script&gt;.json" in seen
         assert "<script" not in seen
