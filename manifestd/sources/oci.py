@@ -27,7 +27,6 @@ from manifestd.errors import (
     UnreadableError,
 )
 from manifestd.model.content import RandomAccess, Stream
-from manifestd.model.digest import of_bytes
 from manifestd.model.entry import Entry, Problem
 from manifestd.model.reference import OciReference
 from manifestd.redact import redact
@@ -41,6 +40,7 @@ from manifestd.sources.oci_manifest import (
     Descriptor,
     Layer,
     Manifest,
+    checked_digest,
     family_of,
     layers_of,
     parse_manifest,
@@ -132,14 +132,8 @@ class OciSource(Source[OciReference]):
         url = self._registry.url(f"manifests/{name}")
         data, answer = self._registry.document(url, {"Accept": ", ".join(ACCEPTED)})
         # The digest of what came is its name; what the registry calls it must agree.
-        digest = of_bytes(data)
         told = answer.headers.get("Docker-Content-Digest")
-        wanted = name if name.startswith("sha256:") else None
-        if (wanted or digest) != digest or (told or digest) != digest:
-            raise MismatchError(
-                f"{self._registry.host} gives {digest} for the manifest {wanted or told}",
-                hint="ask who runs that registry, or a proxy in between",
-            )
+        digest = checked_digest(data, name, told, self._registry.host)
         return parse_manifest(data, answer.headers.get("Content-Type", "")), digest
 
     def _only(self, manifests: list[Descriptor]) -> Descriptor:

@@ -201,7 +201,7 @@ class Registry:
             scheme = _origin(found)[0]
         except ValueError:
             found, scheme = location, ""
-        if scheme not in _PORTS or (scheme == "http" and not self.plain):
+        if scheme not in _PORTS or (scheme == "http" and not self._may_be_plain(found)):
             raise UnreachableError(f"{self.host} sends requests on to {redact(found[:300])!r}")
         return found
 
@@ -247,6 +247,14 @@ class Registry:
     def _is_own(self, url: str) -> bool:
         return _origin(url) == _origin(self.base)
 
+    def _may_be_plain(self, url: str) -> bool:
+        """Whether plain http to an address is no more than was asked for.
+
+        A registry on this machine, a tunnel to another perhaps, must not name a third one.
+        """
+        allowed = bool(self._settings.options.get("plainHttp"))
+        return self.plain and _is_plain(urlsplit(url).netloc, allowed=allowed)
+
     def _log_in(self, challenge: Challenge) -> bool:
         """Get an authorization for a challenge; False when there is nothing to try."""
         credentials = self._own_credentials()
@@ -271,7 +279,7 @@ class Registry:
             scheme = _origin(challenge.realm)[0]
         except ValueError:
             scheme = ""
-        if scheme not in _PORTS or (scheme == "http" and not self.plain):
+        if scheme not in _PORTS or (scheme == "http" and not self._may_be_plain(challenge.realm)):
             raise AccessDeniedError(
                 f"{self.host} wants a log-in at {redact(challenge.realm)!r}",
                 why="credentials do not go over plain http",

@@ -8,14 +8,16 @@ artifacts with titles, container images.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from manifestd import canonical
-from manifestd.errors import MalformedError, UnreadableError
+from manifestd.errors import MalformedError, MismatchError, UnreadableError
 from manifestd.model import media_types
+from manifestd.model.digest import of_bytes
 
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -91,6 +93,31 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     descriptor: Descriptor
     path: str = ""
     packing: Packing = ""
+
+
+def checked_digest(data: bytes, name: str, told: str | None, host: str) -> str:
+    """The sha256 digest of a manifest's bytes, once they are what was asked for.
+
+    Args:
+        data: The bytes.
+        name: What was asked for: a digest under either algorithm, or a tag.
+        told: What the registry calls them, if it says.
+        host: The registry, for messages.
+
+    Raises:
+        MismatchError: They have another digest than the one asked for, or told.
+    """
+    for wanted in (name, told or ""):
+        algorithm, separator, value = wanted.partition(":")
+        if not separator:
+            continue  # a tag, whose name no digest has
+        known = algorithm in {"sha256", "sha512"}
+        if not known or hashlib.new(algorithm, data).hexdigest() != value:
+            raise MismatchError(
+                f"{host} gives {of_bytes(data)} for the manifest {wanted[:140]}",
+                hint="ask who runs that registry, or a proxy in between",
+            )
+    return of_bytes(data)
 
 
 def parse_manifest(data: bytes, content_type: str) -> Manifest:

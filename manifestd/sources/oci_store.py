@@ -17,7 +17,13 @@ from manifestd.model import media_types
 from manifestd.model.digest import of_bytes
 from manifestd.sources.oci_errors import refusal
 from manifestd.sources.oci_http import Registry
-from manifestd.sources.oci_manifest import ACCEPTED, Descriptor, Manifest, parse_manifest
+from manifestd.sources.oci_manifest import (
+    ACCEPTED,
+    Descriptor,
+    Manifest,
+    checked_digest,
+    parse_manifest,
+)
 
 MAX_REFERRERS: Final = 1000
 
@@ -100,9 +106,7 @@ def get_manifest(registry: Registry, name: str) -> Stored:
     """
     url = registry.url(f"manifests/{name}")
     data, answer = registry.document(url, {"Accept": ", ".join(ACCEPTED)})
-    digest = of_bytes(data)
-    if name.startswith("sha256:") and name != digest:
-        raise MismatchError(f"{registry.host} gives {digest} for the manifest {name}")
+    digest = checked_digest(data, name, None, registry.host)
     kind = answer.headers.get("Content-Type", "")
     manifest = parse_manifest(data, kind)
     stated = manifest.media_type or kind.partition(";")[0].strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -30,8 +31,9 @@ from manifestd.sources.oci import OciSource
 from manifestd.sources.oci_auth import challenge_in
 from manifestd.sources.oci_credentials import DOCKER_HUB, credentials_for
 from manifestd.sources.oci_http import Registry
+from manifestd.sources.oci_store import get_manifest
 from tests.contracts.source_suite import content
-from tests.support.registry import sha256
+from tests.support.registry import OCI_INDEX, sha256
 from tests.support.registry_loopback import (
     PASSWORD,
     TOKEN,
@@ -268,6 +270,23 @@ def test_a_password_is_not_sent_to_a_token_service_over_plain_http() -> None:
         registry._token(challenge, None)
 
 
+def test_a_registry_of_this_machine_sends_nobody_to_another_over_plain_http(
+    registry: SmallRegistry, tmp_path: Path
+) -> None:
+    home = log_in(tmp_path, {"auths": {registry.host: {"auth": AUTH}}})
+    registry.auth, registry.realm = "token", "http://registry.invalid/token"
+    with pytest.raises(AccessDeniedError, match="wants a log-in") as caught:
+        source_over(registry, home).resolve()
+    assert caught.value.why == "credentials do not go over plain http"
+    made = Registry(parse_oci(f"oci://{registry.host}/a:v"), SourceSettings(), environ={})
+    with pytest.raises(UnreachableError, match="sends requests on"):
+        made.following(made.base, "http://registry.invalid/blob")
+    assert made.following(made.base, "http://localhost:1/blob") == "http://localhost:1/blob"
+    allowed = SourceSettings(options={"plainHttp": True})
+    made = Registry(parse_oci("oci://registry.example/a:v"), allowed, environ={})
+    assert made.following(made.base, "http://other.example/blob").startswith("http://other")
+
+
 def test_a_cut_connection_is_resumed_where_it_broke(registry: SmallRegistry) -> None:
     tar = FILE * 2
     kind = "application/octet-stream"
@@ -328,6 +347,24 @@ def test_a_manifest_with_another_digest_is_refused(registry: SmallRegistry) -> N
     registry.manifests[digest] = (data + b" ", kind)
     with pytest.raises(MismatchError, match="for the manifest"):
         source_over(registry, reference=f"acme/tiny@{digest}").resolve()
+
+
+def test_a_manifest_named_by_sha512_is_held_against_that(registry: SmallRegistry) -> None:
+    digest = registry.add("v1", [registry.add_blob(FILE, RAW, org_cncf_model_filepath="w.bin")])
+    data, kind = registry.manifests[digest]
+    name = "sha512:" + hashlib.sha512(data).hexdigest()
+    registry.manifests[name] = (data, kind)
+    child = {"mediaType": kind, "digest": name, "size": len(data)}
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [child]}
+    pinned = f"acme/tiny@{registry.add_document('all', index, OCI_INDEX)}"
+    assert source_over(registry, reference=pinned).resolve().revision == digest
+    registry.manifests[name] = registry.manifests[registry.add("v2", [])]
+    with pytest.raises(MismatchError, match="for the manifest sha512"):
+        source_over(registry, reference=pinned).resolve()
+    made = Registry(parse_oci(f"oci://{registry.host}/acme/tiny:v1"), SourceSettings(), environ={})
+    with pytest.raises(MismatchError, match="for the manifest sha512"):
+        get_manifest(made, name)
+    made.close()
 
 
 def test_a_size_that_is_not_the_blobs_is_a_mismatch(registry: SmallRegistry) -> None:
