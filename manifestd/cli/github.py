@@ -16,7 +16,7 @@ from manifestd.redact import redact
 from manifestd.reports.base import ReportOptions
 from manifestd.reports.escape import shorten, visible
 from manifestd.reports.markdown import MarkdownReport
-from manifestd.reports.run_telling import items
+from manifestd.reports.run_telling import items, run_errors
 from manifestd.reports.telling import outcomes, title, told
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,9 @@ def tell_github(found: RunView | Diff, environ: Mapping[str, str]) -> None:
 
 def _of_run(found: RunView) -> Iterator[tuple[str, str]]:
     """(error or warning, command) of what does not pass, in the order of the configuration."""
+    for item in run_errors(found.head):
+        hint = f" ({item.hint})" if item.hint else ""
+        yield _annotation(item.result, "run", item.what + hint)
     for model in found.models(failing_only=True):
         for item in items(model):
             if item.result != "pass":

@@ -6,11 +6,10 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -21,7 +20,7 @@ from manifestd.display import printable, size_text
 from manifestd.errors import ConfigError, ManifestdError, UsageError
 
 if TYPE_CHECKING:
-    from manifestd.config.shape import Model
+    from manifestd.model.failure import Failure
     from manifestd.model.run import Run, RunPlan
     from manifestd.model.run_view import RunView
     from manifestd.reports.base import Report
@@ -76,16 +75,16 @@ def run(context: Context, /, form: str, reports: tuple[str, ...], **options: Any
     """
     written = [_report(text) for text in reports]
     _check_notify(context, options)
-    models, notes = _models(context, options)
+    chosen = _models(context, options)
     if options["plan"]:
-        return _plan(context, models, notes, options, form)
-    _warn_of_doubts(context, models, options)
+        return _plan(context, chosen, options, form)
+    _warn_of_doubts(context, chosen, options)
     stdout = _renderer(form)
     signer = None if options["no_sign"] else context.signer(options["key"])
     if signer is None and not options["no_sign"]:
         log.warning("no signing key is configured: snapshots and results will be unsigned")
     outputs = [str(path.absolute()) for _, path in written]
-    found = _run(context, models, notes, options, signer=signer, outputs=outputs)
+    found = _run(context, chosen, options, signer=signer, outputs=outputs)
     with context.open_store(cache=READ_ONCE) as store:
         view = store.runs.view(found.run_id)
         emit_lines(stdout.run(view, _options(options, color=True)))
@@ -98,8 +97,7 @@ def run(context: Context, /, form: str, reports: tuple[str, ...], **options: Any
 
 def _run(
     context: Context,
-    models: Sequence[PlannedModel],
-    notes: list[str],
+    chosen: _Chosen,
     options: dict[str, Any],
     *,
     signer: Signer | None,
@@ -111,7 +109,7 @@ def _run(
     from manifestd.workflows.traces import traced
 
     request = RunRequest(
-        models=models,
+        models=chosen.models,
         tool=f"manifestd/{__version__}",
         token=secrets.token_hex(4),
         offline=options["offline"],
@@ -119,7 +117,8 @@ def _run(
         jobs=options["jobs"] or max(JOBS, os.cpu_count() or 1),
         retry_budget=options["patience"],
         own_outputs=(*context.own_outputs(), *outputs),
-        notes=tuple(notes),
+        notes=tuple(chosen.notes),
+        errors=tuple(chosen.errors),
     )
     progress = run_progress(quiet=context.quiet, log_format=context.log_format)
     with progress, traced(progress, os.environ) as watcher:
@@ -136,12 +135,21 @@ def _run(
 # -- which models ---------------------------------------------------------------------------
 
 
-def _models(context: Context, options: dict[str, Any]) -> tuple[list[PlannedModel], list[str]]:
+class _Chosen(NamedTuple):
+    """The models to run, what a reader must know besides, and why others may be missing."""
+
+    models: list[PlannedModel]
+    notes: list[str]
+    errors: list[Failure]
+
+
+def _models(context: Context, options: dict[str, Any]) -> _Chosen:
     """The models to run, every mistake in their mapping found before anything is asked."""
     from manifestd.workflows.run_plan import only, plan_models, read_models, selected_models
 
     config = context.config
     notes: list[str] = []
+    errors: list[Failure] = []
     if options["models_file"] is not None:
         planned = plan_models(config, read_models(options["models_file"]))
     elif not config.model and not config.select:
@@ -152,45 +160,56 @@ def _models(context: Context, options: dict[str, Any]) -> tuple[list[PlannedMode
     else:
         planned = plan_models(config)
         if config.select:
-            names = _selected(context, offline=options["offline"], notes=notes)
-            chosen: list[Model] = selected_models(config, names)
-            planned = plan_models(config, chosen)
-            if not planned:
+            names, errors = _selected(context, options, notes)
+            planned = plan_models(config, selected_models(config, names))
+            if not planned and not errors:
                 raise ConfigError(
                     f"{config.label}: [[select]] finds no model",
                     hint="loosen its conditions, or see what they find: manifestd discover hf",
                 )
-    kept = only(planned, options["only"])
+    try:
+        kept = only(planned, options["only"])
+    except UsageError:
+        # What could not be asked may know the name: that it is wrong is not decided.
+        if not errors:
+            raise
+        kept = []
     if len(kept) < len(planned):
         notes.append(f"{len(planned) - len(kept)} of {len(planned)} models left out by --only")
-    return kept, notes
+    return _Chosen(kept, notes, errors)
 
 
-def _selected(context: Context, *, offline: bool, notes: list[str]) -> list[str]:
-    """Names that ``[[select]]`` finds now, or, offline, those of the last run."""
-    if not offline:
+def _selected(
+    context: Context, options: dict[str, Any], notes: list[str]
+) -> tuple[list[str], list[Failure]]:
+    """Names that ``[[select]]`` finds now, and why not all; offline those of the last run."""
+    if not options["offline"]:
+        from manifestd.sources.base import SourceSettings
         from manifestd.workflows.discover import select_models
 
-        names = select_models(context.config.select, environ=os.environ)
+        settings = SourceSettings(retry_budget=options["patience"])
+        names, errors = select_models(context.config.select, settings, environ=os.environ)
+        for error in errors:
+            log.warning("%s; the other models are judged", error.what)
         notes.append(f"[[select]] found {len(names)} models")
-        return names
+        return names, errors
     with context.open_store(cache=READ_ONCE) as store:
-        names = [model.name for model in store.runs.view().models()]
+        last = store.runs.view()
+        names = [model.name for model in last.models()]
     notes.append("[[select]] was not asked (--offline): the models of the last run were taken")
-    return names
+    # What that run could not find is missing here as well.
+    return names, last.head.errors
 
 
-def _warn_of_doubts(
-    context: Context, models: Sequence[PlannedModel], options: dict[str, Any]
-) -> None:
+def _warn_of_doubts(context: Context, chosen: _Chosen, options: dict[str, Any]) -> None:
     """Say before hours of reading what is probably mistyped; offline the result says it at once."""
     from manifestd.workflows.run_doubts import mapping_doubts
 
     if options["offline"]:
         return
-    stored = any(model.paths for model in models) and context.store_path.exists()
+    stored = any(model.paths for model in chosen.models) and context.store_path.exists()
     with context.open_store() if stored else nullcontext() as store:
-        for doubt in mapping_doubts(context.config, models, store):
+        for doubt in mapping_doubts(context.config, chosen.models, store):
             log.warning("%s", doubt)
 
 
@@ -199,8 +218,7 @@ def _warn_of_doubts(
 
 def _plan(
     context: Context,
-    models: Sequence[PlannedModel],
-    notes: list[str],
+    chosen: _Chosen,
     options: dict[str, Any],
     form: str,
 ) -> int:
@@ -219,12 +237,13 @@ def _plan(
             # Nothing is stored yet; a plan makes no store.
             path, write = Path(folder) / "empty.db", True
         plan = estimate_run(
-            models,
+            chosen.models,
             context.config,
             lambda: open_store(path, write=write),
             own_outputs=context.own_outputs(),
             retry_budget=options["patience"],
-            notes=notes,
+            notes=chosen.notes,
+            errors=chosen.errors,
         )
     if form == "json":
         emit_json(plan)
@@ -253,8 +272,11 @@ def _plan_text(plan: RunPlan) -> str:
         f"{plan.files_to_read} files with {size_text(plan.bytes_to_read)} to read, "
         f"{size_text(plan.bytes_reusable)} known already"
     )
-    if plan.errors:
-        total += f"; of {plan.errors} sides nothing can be said"
+    unsaid = sum(cost.error is not None for model in plan.models for cost in model.sides.values())
+    if unsaid:
+        total += f"; of {unsaid} sides nothing can be said"
+    if plan.errors > unsaid:
+        total += "; models may be missing"
     return text + "".join(f"Note: {printable(note)}\n" for note in plan.notes) + total + ".\n"
 
 

@@ -143,6 +143,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         counts: Models by result.
         models: In the order of the configuration.
         notes: What a reader must know besides (selection, models left out by ``--only`` …).
+        errors: Why models may be missing from the list: each ``[[select]]`` that could not be
+            asked. Those that are there were judged; the exit code is at least 3.
         bytes_read: Content bytes read.
         bytes_reused: Bytes of files whose measurement was taken over.
         requests: Requests made to sources.
@@ -160,6 +162,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     counts: RunCounts
     models: list[RunModel]
     notes: list[str] = []
+    errors: list[Failure] = []
     bytes_read: int = 0
     bytes_reused: int = 0
     requests: int = 0
@@ -209,8 +212,8 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         bytes_reusable: Of all sides.
         files_to_read: Of all sides.
         requests: Of all sides.
-        errors: Sides of which nothing can be said.
-        notes: What a reader must know besides.
+        errors: Sides of which nothing can be said, and each ``[[select]]`` that could not be asked.
+        notes: What a reader must know besides; what those said.
     """
 
     schema: Literal["manifestd.run-plan/v1"] = media_types.SCHEMA_RUN_PLAN

@@ -12,7 +12,7 @@ from manifestd.model.run import RunModel
 from manifestd.model.run_view import RunView
 from manifestd.reports.base import Report, ReportOptions, listed
 from manifestd.reports.escape import csv_cell
-from manifestd.reports.run_telling import items, model_line
+from manifestd.reports.run_telling import Item, items, model_line, run_errors
 from manifestd.reports.telling import outcomes, title, told
 
 _HEADER: Final = (
@@ -37,8 +37,11 @@ class CsvReport(Report):
         return _lines([_HEADER, *rows])
 
     def run(self, run: RunView, options: ReportOptions) -> Iterator[str]:
-        """A row for each model (``kind`` is ``model``), then one for each thing it has to say."""
-        yield _lines([_RUN_HEADER])
+        """A row for each model (``kind`` is ``model``), then one for each thing it has to say.
+
+        Before them one of no model for each error of the run itself (``kind`` is ``run``).
+        """
+        yield _lines([_RUN_HEADER, *(_error(item) for item in run_errors(run.head))])
         for model in run.models(failing_only=options.changes_only):
             yield _lines(_rows(model))
 
@@ -49,6 +52,11 @@ def _lines(rows: Iterable[tuple[object, ...]]) -> str:
     for row in rows:
         writer.writerow([csv_cell(str(cell)) for cell in row])
     return target.getvalue()
+
+
+def _error(item: Item) -> tuple[object, ...]:
+    empty = ("",) * (len(_HEADER) - 5)
+    return ("", "", "", item.kind, "", item.rule, item.result, *empty, item.what, item.hint or "")
 
 
 def _rows(model: RunModel) -> Iterator[tuple[object, ...]]:

@@ -18,6 +18,7 @@ from manifestd.reports.run_telling import (
     model_line,
     next_steps,
     result_of,
+    run_errors,
     run_facts,
     run_headline,
     unverified,
@@ -50,8 +51,12 @@ def _head(run: Run) -> Iterator[str]:
     result = result_of(run)
     yield f"<h1>{tag(result, RESULTS[result])} {html(run_headline(run))}</h1>"
     yield f'<p class="quiet">{html(run_facts(run))}</p>'
-    if run.notes:
-        yield "<ul>" + "".join(f"<li>Note: {html(note)}</li>" for note in run.notes) + "</ul>"
+    wrong = run_errors(run)
+    lines = [(tag(item.result, "Error"), item.what) for item in wrong]
+    lines += [("Next", item.hint) for item in wrong if item.hint]
+    lines += [("Note", note) for note in run.notes]
+    if lines:
+        yield "<ul>" + "".join(f"<li>{label}: {html(text)}</li>" for label, text in lines) + "</ul>"
     yield "<table><thead><tr><th>Result</th><th>Model</th><th>What</th><th>First thing to do</th>"
     yield "</tr></thead><tbody>"
 

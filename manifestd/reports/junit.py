@@ -13,9 +13,12 @@ from manifestd.reports.base import Report, ReportOptions, listed
 from manifestd.reports.escape import html, visible
 from manifestd.reports.run_sides import problem_lines, side_line
 from manifestd.reports.run_telling import (
+    Item,
     items,
     model_line,
     next_steps,
+    run_errors,
+    run_headline,
     unverified,
 )
 from manifestd.reports.telling import (
@@ -58,11 +61,17 @@ class JunitReport(Report):
         return _begin("manifestd diff", total) + _suite(suite) + _END
 
     def run(self, run: RunView, options: ReportOptions) -> Iterator[str]:
-        """A suite for each model; a side that could not be snapshotted is a case with an error."""
-        total: Counter[str] = Counter()
+        """A suite for each model; a side that could not be snapshotted is a case with an error.
+
+        What went wrong with the run itself has a suite of its own, before them.
+        """
+        wrong = [_told(item, f"({item.rule})", "error") for item in run_errors(run.head)]
+        total = Counter(case.kind for case in wrong)
         for model in run.models(failing_only=options.changes_only):
             total.update(case.kind for case in _run_cases(model))
         yield _begin(f"manifestd run {run.head.run_id}", total)
+        if wrong:
+            yield _suite(_Suite("(run)", wrong, [("summary", run_headline(run.head))]))
         for model in run.models(failing_only=options.changes_only):
             yield _suite(_of_model(model, run.head))
         yield _END
@@ -140,8 +149,7 @@ def _run_cases(model: RunModel) -> Iterator[_Case]:
             continue
         kind = {"fail": "failure", "pass": "skipped"}.get(item.result, "error")
         name = f"({where}{item.rule})" + (f" {item.path}" if item.path is not None else "")
-        lines = [item.what, *([f"hint: {item.hint}"] if item.hint else [])]
-        yield _Case(name, kind, item.rule, item.what, "\n".join(map(visible, lines)))
+        yield _told(item, name, kind)
     for name, diff in zip(model.compared, model.diffs, strict=False):
         listed_ = [file for file in diff.files if file.verdict == "identical"]
         for file in listed_:
@@ -149,6 +157,11 @@ def _run_cases(model: RunModel) -> Iterator[_Case]:
             yield case._replace(name=f"{name}: {case.name}" if several else case.name)
         if unlisted := diff.counts.identical - len(listed_):
             yield _Case(f"({name}: {unlisted} identical files)", "", "identical", "")
+
+
+def _told(item: Item, name: str, kind: str) -> _Case:
+    lines = [item.what, *([f"hint: {item.hint}"] if item.hint else [])]
+    return _Case(name, kind, item.rule, item.what, "\n".join(map(visible, lines)))
 
 
 def _properties(diff: Diff) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from manifestd.reports.run_telling import (
     model_line,
     next_steps,
     result_of,
+    run_errors,
     run_facts,
     run_headline,
     sentence,
@@ -58,9 +59,14 @@ def _head(run: Run) -> list[str]:
         f"### {MARKS[result]} {RESULTS[result]}: {markdown(run_headline(run))}",
         "",
         markdown(run_facts(run)),
+        *(f"\n{MARKS['error']} {_error(item)}" for item in run_errors(run)),
         *(f"\nNote: {markdown(note)}" for note in run.notes),
         "",
     ]
+
+
+def _error(item: Item) -> str:
+    return markdown(item.what) + (f"; **next:** {markdown(item.hint, _STEP)}" if item.hint else "")
 
 
 def length(lines: list[str]) -> int:

@@ -16,7 +16,7 @@ from manifestd.model.run import RESULTS, Run, RunFinding, RunModel, RunSide
 from manifestd.reports.escape import shorten
 from manifestd.reports.telling import WORDS, headline, outcomes, placed, signed, told, warnings
 
-Kind = Literal["side", "model", "problem", "demand", "file", "policy", "warning"]
+Kind = Literal["run", "side", "model", "problem", "demand", "file", "policy", "warning"]
 
 _FEW: Final = 3
 _POINTERS: Final = 3
@@ -26,7 +26,7 @@ class Item(NamedTuple):
     """One thing a run has to say of a model, in whatever form a report shows it.
 
     Attributes:
-        kind: ``side`` and ``model`` are errors, ``problem`` is content that contradicts what
+        kind: ``run``, ``side`` and ``model`` are errors, ``problem`` is content that contradicts what
             was declared of it, ``demand`` is about a whole comparison, ``warning`` only tells.
         result: Its part in the model's result.
         side: The side it is about; empty for the whole model.
@@ -50,13 +50,14 @@ class Item(NamedTuple):
 
 
 def result_of(run: Run) -> Result:
-    """The worst result of its models; ``pass`` of a run that judged none.
+    """The worst result of its models and of its own errors; ``pass`` of a run that judged none.
 
     What an interrupted run did not judge is undecided.
     """
     counts = run.counts
     there = {
-        "fail": counts.fail, "error": counts.error, "unknown": counts.unknown, "pass": counts.passed,
+        "fail": counts.fail, "error": counts.error + len(run.errors),
+        "unknown": counts.unknown, "pass": counts.passed,
     }  # fmt: skip
     found: Result = next((result for result in RESULTS if there[result]), "pass")
     return "unknown" if run.interrupted and found == "pass" else found
@@ -78,7 +79,17 @@ def run_headline(run: Run) -> str:
         head = "the model passed" if counts.passed else "the model did not pass"
     if not total:
         head = "no model was judged"
-    return head + (f"; {said}" if said else "") + ("; INTERRUPTED" if run.interrupted else "")
+    missing = "; models may be MISSING" if run.errors else ""
+    ended = "; INTERRUPTED" if run.interrupted else ""
+    return head + (f"; {said}" if said else "") + missing + ended
+
+
+def run_errors(run: Run) -> list[Item]:
+    """What went wrong with the run itself, and not with one of its models."""
+    return [
+        Item("run", "error", "", None, error.code, _because_of(error), error.hint)
+        for error in run.errors
+    ]
 
 
 def run_facts(run: Run) -> str:
@@ -316,6 +327,10 @@ def _grades(side: RunSide) -> Iterator[str]:
         yield f"{count_of_files(counts.stored)} known by a checksum that the store keeps, not read"
     if counts.none:
         yield f"{count_of_files(counts.none)} without a known sha256"
+
+
+def _because_of(error: Failure) -> str:
+    return f"{error.what}: {error.why}" if error.why else error.what
 
 
 def _because(problems: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, Final
 
 from manifestd import canonical
@@ -10,12 +11,21 @@ from manifestd._version import __version__
 from manifestd.model.run import Run, RunModel
 from manifestd.model.run_view import RunView
 from manifestd.reports.escape import uri, visible
-from manifestd.reports.run_telling import Item, items, next_steps, run_headline, unverified
+from manifestd.reports.run_telling import (
+    Item,
+    items,
+    next_steps,
+    run_errors,
+    run_headline,
+    unverified,
+)
 from manifestd.reports.telling import based
 
 _LEVELS: Final = {"fail": "error", "error": "error", "unknown": "warning", "pass": "note"}
 _POLICY: Final = "policy/"
+_CONFIGURATION: Final = "manifestd.toml"
 _MORE_RULES: Final = {
+    "run": "Models may be missing from the run.",
     "side": "A side could not be snapshotted.",
     "model": "The model could not be judged.",
     "problem": "Content contradicts the digest that its source declares.",
@@ -45,13 +55,14 @@ def run_of(run: RunView, known: Mapping[str, str]) -> tuple[dict[str, Any], Obje
             for name, text in rules.items()
         ],
     }
+    wrong = (_error(item, numbers) for item in run_errors(run.head))
     results = (_result(item, model, numbers) for model in run.models() for item in items(model))
-    return _object(run.head, driver), map(_summary, run.models()), results
+    return _object(run.head, driver), map(_summary, run.models()), chain(wrong, results)
 
 
 def _object(head: Run, driver: dict[str, Any]) -> dict[str, Any]:
     invocation: dict[str, Any] = {
-        "executionSuccessful": not head.interrupted,
+        "executionSuccessful": not head.interrupted and not head.errors,
         "startTimeUtc": head.started_at,
         "endTimeUtc": head.finished_at,
         "exitCode": head.exit_code,
@@ -81,6 +92,21 @@ def _summary(model: RunModel) -> dict[str, Any]:
         },
         "next": [visible(step) for step in next_steps(model)],
         "unverified": [visible(text) for text in unverified(model)],
+    }
+
+
+def _error(item: Item, numbers: Mapping[str, int]) -> dict[str, Any]:
+    """An error of the run itself; its place is what names the models."""
+    text = item.what + (f". {item.hint}" if item.hint else "")
+    return {
+        "ruleId": item.kind,
+        "ruleIndex": numbers[item.kind],
+        "level": _LEVELS[item.result],
+        "message": {"text": visible(text)},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _CONFIGURATION}}}],
+        "partialFingerprints": {
+            "manifestdRun/v1": canonical.digest_of([item.kind, item.rule, item.what])[7:]
+        },
     }
 
 

@@ -15,6 +15,7 @@ from manifestd.reports.run_telling import (
     model_line,
     next_steps,
     result_of,
+    run_errors,
     run_facts,
     run_headline,
     sentence,
@@ -44,6 +45,10 @@ def _head(run: Run, options: ReportOptions) -> Iterator[str]:
     result = result_of(run)
     yield paint(f"{RESULTS[result]}  {run_headline(run)}", f"1;{COLORS[result]}", options)
     yield f"  {_plain(run_facts(run))}"
+    for item in run_errors(run):
+        yield f"{paint('Error', COLORS['error'], options)}: {_plain(item.what)}"
+        if item.hint:
+            yield f"  next: {_plain(item.hint)}"
     for note in run.notes:
         yield f"Note: {_plain(note)}"
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from manifestd.config import Config
 from manifestd.config.shape import HubSelect, Select
-from manifestd.errors import ConfigError
+from manifestd.errors import ConfigError, ManifestdError, UsageError
 from manifestd.model.digest import short
 from manifestd.model.discovery import Discovery, FoundModel, Gap
+from manifestd.model.failure import Failure, failure_of
 from manifestd.model.reference import S3Reference
 from manifestd.sources.base import SourceSettings
 from manifestd.store import Store
@@ -28,13 +29,25 @@ if TYPE_CHECKING:
     from manifestd.sources.hub_discovery import HubQuery
 
 
+class Selected(NamedTuple):
+    """What ``[[select]]`` entries find.
+
+    Attributes:
+        names: Models, each once, in the order of the entries.
+        errors: One for each entry that could not be asked to its end; it gives no name.
+    """
+
+    names: list[str]
+    errors: list[Failure]
+
+
 def select_models(
     select: Sequence[Select],
     settings: SourceSettings | None = None,
     *,
     environ: Mapping[str, str] | None = None,
-) -> list[str]:
-    """Names of the models that ``[[select]]`` entries find now, each once, in their order.
+) -> Selected:
+    """Names of the models that ``[[select]]`` entries find now; one failure hides no other.
 
     Args:
         select: The entries.
@@ -42,14 +55,15 @@ def select_models(
         environ: Where ``HF_ENDPOINT`` is looked up.
 
     Raises:
-        ConfigError: An entry has no condition at all.
-        ManifestdError: The Hub does not answer, or refuses.
+        UsageError: An entry has no condition at all, or one that no Hub could answer; the
+            Hub's address is none.
     """
     from manifestd.sources.hub_discovery import HubDiscovery, HubQuery
 
     found: dict[str, None] = {}
+    errors: list[Failure] = []
     if not select:
-        return []
+        return Selected([], [])
     for number, entry in enumerate(select):
         if entry == Select(hf=HubSelect()):
             raise ConfigError(
@@ -58,7 +72,7 @@ def select_models(
                 facts={"key": f"select[{number}].hf"},
             )
     with closing(HubDiscovery(settings or SourceSettings(), environ=environ)) as hub:
-        for entry in select:
+        for number, entry in enumerate(select):
             hf = entry.hf
             query = HubQuery(
                 author=hf.author,
@@ -67,8 +81,21 @@ def select_models(
                 collection=hf.collection,
                 limit=hf.limit,
             )
-            found |= dict.fromkeys(model.name for model in hub.models(query))
-    return list(found)
+            try:
+                found |= dict.fromkeys(model.name for model in hub.models(query))
+            except UsageError:
+                raise
+            except ManifestdError as error:
+                errors.append(_unasked(error, f"select[{number}].hf"))
+    return Selected(list(found), errors)
+
+
+def _unasked(error: ManifestdError, key: str) -> Failure:
+    """The error of one entry, which it names."""
+    failure = failure_of(error)
+    return msgspec.structs.replace(
+        failure, what=f"{key}: {failure.what}", facts=failure.facts | {"key": key}
+    )
 
 
 def discover_hub(

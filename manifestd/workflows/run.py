@@ -19,6 +19,7 @@ import msgspec
 
 from manifestd.config import Config
 from manifestd.model.digest import Digest
+from manifestd.model.failure import Failure
 from manifestd.model.logentry import time_text
 from manifestd.model.run import RESULTS, Run
 from manifestd.signing.base import Signer
@@ -53,6 +54,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         retry_budget: Seconds that one request may spend on retries.
         own_outputs: Absolute paths that manifestd itself writes.
         notes: What a reader of the result must know besides.
+        errors: Why models may be missing.
     """
 
     models: Sequence[PlannedModel]
@@ -64,6 +66,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     retry_budget: float = 120.0
     own_outputs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    errors: tuple[Failure, ...] = ()
 
 
 class OpenStore(Protocol):
@@ -202,10 +205,11 @@ def _run_of(
         tool=request.tool,
         offline=request.offline,
         interrupted=interrupted,
-        exit_code=tally.exit_code(),
+        exit_code=tally.exit_code(request.errors),
         counts=tally.counts(),
         models=[],
         notes=notes,
+        errors=list(request.errors),
         bytes_read=tally.bytes_read,
         bytes_reused=tally.bytes_reused,
         requests=tally.requests,

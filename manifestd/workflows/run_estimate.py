@@ -11,7 +11,7 @@ import msgspec
 
 from manifestd.config import Config
 from manifestd.errors import ManifestdError
-from manifestd.model.failure import failure_of
+from manifestd.model.failure import Failure, failure_of
 from manifestd.model.reference import Reference
 from manifestd.model.run import PlanModel, PlanSide, RunPlan
 from manifestd.sources.base import Shared
@@ -34,6 +34,7 @@ def estimate_run(
     own_outputs: tuple[str, ...] = (),
     retry_budget: float = 120.0,
     notes: Sequence[str] = (),
+    errors: Sequence[Failure] = (),
 ) -> RunPlan:
     """List every side of every model and say what a run would read. Nothing is stored.
 
@@ -44,6 +45,7 @@ def estimate_run(
         own_outputs: Absolute paths that manifestd itself writes.
         retry_budget: Seconds that one request may spend on retries.
         notes: What a reader must know besides.
+        errors: Why models may be missing.
     """
     with closing(Shared()) as shared:
         company = Company(shared=shared)
@@ -80,6 +82,6 @@ def estimate_run(
         bytes_reusable=sum(one.bytes_reusable for one in sides),
         files_to_read=sum(one.files_to_read for one in sides),
         requests=sum(one.requests for one in sides),
-        errors=sum(one.error is not None for one in sides),
-        notes=[*notes, *doubts],
+        errors=sum(one.error is not None for one in sides) + len(errors),
+        notes=[*(error.what for error in errors), *notes, *doubts],
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from manifestd.model.change import Result
+from manifestd.model.failure import Failure
 from manifestd.model.run import RunCounts, RunModel
 
 _FIELD: Final[dict[Result, str]] = {
@@ -44,9 +46,14 @@ class Tally:
         """Models by result."""
         return RunCounts(**self._counts)
 
-    def exit_code(self) -> Literal[0, 1, 3, 4]:
-        """4, then 1, then 3, then 0 (contract, section 4)."""
+    def exit_code(self, errors: Iterable[Failure] = ()) -> Literal[0, 1, 3, 4]:
+        """4, then 1, then 3, then 0 (contract, section 4).
+
+        Args:
+            errors: What went wrong besides, with no single model; each counts for 3 at least.
+        """
+        codes = self._codes | {4 if error.exit_code == 4 else 3 for error in errors}
         for code in (4, 1, 3):
-            if code in self._codes:
+            if code in codes:
                 return code
         return 0

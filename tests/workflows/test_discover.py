@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,8 @@ def config(text: str = "") -> Config:
 
 
 def names(hub: LoopbackHub, **conditions: Any) -> list[str]:
-    settings = select_models(
-        [Select(hf=HubSelect(**conditions))], QUICK, environ={"HF_ENDPOINT": hub.endpoint}
-    )
-    return [name for name in settings if name]
+    with closing(HubDiscovery(QUICK, environ={"HF_ENDPOINT": hub.endpoint})) as found:
+        return [model.name for model in found.models(HubQuery(**conditions))]
 
 
 def on_hub(hub: LoopbackHub, store: Store | None, text: str, **conditions: Any) -> Discovery:
@@ -121,11 +120,33 @@ def test_a_collection_gives_its_models_even_those_one_may_not_see(hub: LoopbackH
         names(hub, collection="acme/none")
 
 
+def test_an_entry_that_cannot_be_asked_hides_no_other(hub: LoopbackHub) -> None:
+    hub.faults.add("search=gone.*", "status:500", times=None)
+    hub.faults.add("author=other", "next:/api/models?author=other&cursor=2", times=None)
+    conditions: list[dict[str, Any]] = [
+        {"search": "gone"}, {"tags": ["chat"]}, {"author": "other"}, {"collection": "acme/none"},
+        {"search": "m4"},
+    ]  # fmt: skip
+    found = select_models(
+        [Select(hf=HubSelect(**each)) for each in conditions],
+        QUICK,
+        environ={"HF_ENDPOINT": hub.endpoint},
+    )
+    assert found.names == ["acme/m1", "acme/m3", "acme/m4"]
+    assert [error.facts["key"] for error in found.errors] == [
+        "select[0].hf", "select[2].hf", "select[3].hf",
+    ]  # fmt: skip
+    assert [error.code for error in found.errors] == [
+        "source-unreachable", "source-unreachable", "source-not-found",
+    ]  # fmt: skip
+    assert found.errors[2].what.startswith("select[3].hf: ")
+
+
 def test_several_entries_are_joined_without_repeats(hub: LoopbackHub) -> None:
     select = [Select(hf=HubSelect(tags=["chat"])), Select(hf=HubSelect(search="m1"))]
-    found = select_models(select, QUICK, environ={"HF_ENDPOINT": hub.endpoint})
+    found = select_models(select, QUICK, environ={"HF_ENDPOINT": hub.endpoint}).names
     assert found == ["acme/m1", "acme/m3", "other/gpt-m1"]
-    assert select_models([], QUICK) == []
+    assert select_models([], QUICK) == ([], [])
 
 
 def test_the_whole_hub_is_not_listed_by_accident(hub: LoopbackHub) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from junitparser import JUnitXml
 
 from manifestd.cli.run_progress import run_progress
 from manifestd.model.change import Result
 from manifestd.model.entry import Measurement
 from manifestd.model.failure import Failure
 from manifestd.model.run import RunModel, RunSide
-from tests.workflows.run_world import World, by_name, configure, new_world, publish, ran
+from tests.workflows.run_world import World, by_name, configure, flip, new_world, publish, ran
 
 
 @pytest.fixture
@@ -73,6 +74,74 @@ class TestSelect:
         assert found.code == 2
         assert "[[select]] finds no model" in found.err
         assert "hint: loosen its conditions" in found.err
+
+
+class TestSelectThatFails:
+    """One ``[[select]]`` that cannot be asked hides no model, and is not hidden itself."""
+
+    FAILING = '[[select]]\nhf = { author = "acme" }\n[[select]]\nhf = { collection = "x/gone" }\n'
+
+    def test_the_models_of_the_list_and_of_other_entries_are_judged(self, world: World) -> None:
+        for name in ("acme/a", "other/c"):
+            publish(world, name)
+        configure(world, "other/c", more=self.FAILING)
+        document = ran(world, code=3)
+        assert {name: model["result"] for name, model in by_name(document).items()} == {
+            "other/c": "pass", "acme/a": "pass",
+        }  # fmt: skip
+        [error] = document["errors"]
+        assert (error["code"], error["facts"]["key"]) == ("source-not-found", "select[1].hf")
+        assert "[[select]] found 1 models" in document["notes"]
+
+    def test_a_model_that_differs_still_gives_the_code(self, world: World) -> None:
+        publish(world, "other/c", flip)
+        configure(world, "other/c", more=self.FAILING)
+        assert len(ran(world, code=1)["errors"]) == 1
+
+    def test_with_the_hub_down_mirrors_are_compared_and_every_report_is_red(
+        self, world: World
+    ) -> None:
+        for side in ("a", "b"):
+            world.write(f"{side}/own", {"config.json": b"{}"})
+        world.hub.faults.add("/api/models", "status:503", times=None)
+        sides = '[defaults]\nsides = { a = "a/{name}", b = "b/{name}" }\n'
+        configure(world, "own", more=TestSelect.SELECT, sides=sides)
+        forms = ("json", "markdown", "html", "junit", "sarif", "csv")
+        asked = [part for form in forms for part in ("--report", f"{form}:{form}.out")]
+        found = world.run("run", "--patience", "0", *asked)
+        assert found.code == 3, found
+        assert found.out.startswith("ERROR  the model passed; models may be MISSING\n")
+        assert "Error: select[0].hf: " in found.out
+        assert "PASS    own" in found.out
+        assert "Warning: select[0].hf: " in found.err
+        for form in forms:
+            assert "select[0].hf" in (world.home / f"{form}.out").read_text().replace("\\", "")
+        suites = list(JUnitXml.fromstring((world.home / "junit.out").read_bytes()))
+        assert [(suite.name, suite.errors) for suite in suites] == [("(run)", 1), ("own", 0)]
+
+    def test_a_run_without_any_model_still_writes_its_reports(self, world: World) -> None:
+        world.hub.faults.add("/api/models", "status:503", times=None)
+        configure(world, more=TestSelect.SELECT)
+        document = ran(world, "--only", "acme/*", "--report", "junit:junit.xml", code=3)
+        assert (document["models"], len(document["errors"])) == ([], 1)
+        assert 'errors="1"' in (world.home / "junit.xml").read_text()
+        assert world.run("metrics").code == 0
+
+    def test_offline_says_that_the_last_run_did_not_have_them_all(self, world: World) -> None:
+        publish(world, "other/c")
+        configure(world, "other/c", more=self.FAILING)
+        online = ran(world, code=3)
+        assert ran(world, "--offline", code=3)["errors"] == online["errors"]
+
+    def test_a_plan_says_it_too(self, world: World) -> None:
+        publish(world, "other/c")
+        configure(world, "other/c", more=self.FAILING)
+        found = world.run("run", "--plan")
+        assert found.code == 3
+        assert "Note: select[1].hf: " in found.out
+        assert found.out.endswith("; models may be missing.\n")
+        plan = world.run("run", "--plan", "--format", "json").json
+        assert (plan["errors"], len(plan["models"])) == (1, 1)
 
 
 def model(name: str, result: Result = "pass", what: str = "it is gone") -> RunModel:
