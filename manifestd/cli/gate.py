@@ -124,7 +124,7 @@ def _stored(
             raise UsageError("a receipt is about the files of a PLACE, not about a bundle")
         now = datetime.now(UTC)
         with bundled_candidate(
-            context.store_path, bundle, reference, context.trust(), now
+            context.store_path, bundle, reference, context.trust(), now, rules=context.config.tags
         ) as found:
             yield found
         return

@@ -74,7 +74,9 @@ def import_(
     )
     signer = None if no_sign else context.signer(key)
     with context.open_store(write=True) as store:
-        result = import_file(store, request, signer=signer, trust=context.trust())
+        result = import_file(
+            store, request, signer=signer, trust=context.trust(), rules=context.config.tags
+        )
     if form == "json":
         emit_json(result)
     else:

@@ -29,8 +29,9 @@ def pull(context: Context, /, reference: str, *, plain_http: bool, form: str) ->
     trust = context.trust()
     with context.open_store(write=True) as store:
         pulled = pull_snapshots(
-            store, where, settings=SourceSettings(options={"plainHttp": plain_http}), trust=trust
-        )
+            store, where, settings=SourceSettings(options={"plainHttp": plain_http}), trust=trust,
+            rules=context.config.tags,
+        )  # fmt: skip
     if form == "json":
         emit_json(pulled)
         return pulled.exit_code

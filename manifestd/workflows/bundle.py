@@ -10,6 +10,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from manifestd.config.shape import TagRule
 from manifestd.errors import (
     MalformedError,
     NotCanonicalError,
@@ -97,6 +98,7 @@ def import_bundle(
     path: Path,
     *,
     trust: Trust | None = None,
+    rules: Sequence[TagRule] = (),
     now: datetime | None = None,
     adopt: bool = False,
     inspect: bool = False,
@@ -108,6 +110,7 @@ def import_bundle(
         path: Of the bundle.
         trust: By which its approvals, revocations and tag moves are judged; None: they are
             left out.
+        rules: The ``[[tags]]`` rules that hold here.
         now: As of when; None: now.
         adopt: See ``Tags.move``; for stores that are thrown away.
         inspect: Also check what `verify` checks: that records say what their file lists say,
@@ -138,7 +141,7 @@ def import_bundle(
                 _inspect(store, digest, trust or Trust())
         brought: list[Brought] = []
         if trust is not None:
-            terms = Terms(trust=trust, now=moment, adopt=adopt)
+            terms = Terms(trust=trust, rules=rules, now=moment, adopt=adopt)
             brought = bring_statements(store, terms, [kept[text] for text in index.statements])
     return Imported(
         snapshots=digests,

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from manifestd.config.shape import TagRule
 from manifestd.errors import (
     MalformedError,
     NotVerifiedError,
@@ -34,6 +35,7 @@ from manifestd.signing.trust import Trust
 from manifestd.store import Store
 from manifestd.store.rows import payload_of, subjects_of
 from manifestd.workflows.approval_log import brought_approval, log_approval, log_revocation
+from manifestd.workflows.tags import is_immutable
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,11 +44,13 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         trust: The keys that count.
         now: The moment as of which they must.
+        rules: The ``[[tags]]`` rules here: what is immutable, nobody moves from elsewhere.
         adopt: Take a tag's last move although its history is not here; see ``Tags.move``.
     """
 
     trust: Trust
     now: datetime
+    rules: Sequence[TagRule] = ()
     adopt: bool = False
 
 
@@ -140,4 +144,6 @@ def _move(store: Store, terms: Terms, bundle: bytes, claim: TagPredicate) -> Non
             why="the move begins elsewhere; tag it here if that is meant: "
             f"manifestd tag {claim.tag} {claim.to.snapshot}",
         )
+    if names is not None and is_immutable(terms.rules, claim.tag):
+        raise UndecidedError(f"here {claim.tag} is immutable and names {names.snapshot}")
     store.tags.move(bundle, terms.now, adopt=terms.adopt)

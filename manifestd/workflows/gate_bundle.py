@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from manifestd.config.shape import TagRule
 from manifestd.signing.trust import Trust
 from manifestd.store import Store, open_store
 from manifestd.workflows.bundle import import_bundle, naming_bundle
@@ -20,7 +21,13 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def bundled_candidate(
-    store_path: Path, bundle: Path, reference: str, trust: Trust, now: datetime
+    store_path: Path,
+    bundle: Path,
+    reference: str,
+    trust: Trust,
+    now: datetime,
+    *,
+    rules: Sequence[TagRule],
 ) -> Iterator[tuple[Store, Candidate]]:
     """A store with what is known here and what a bundle brings; and the candidate in it.
 
@@ -34,6 +41,7 @@ def bundled_candidate(
         reference: As it was typed: ``FILE``, ``FILE#NAME`` or ``FILE#sha256:…``.
         trust: The keys that count.
         now: As of when.
+        rules: The ``[[tags]]`` rules that hold here.
 
     Raises:
         MalformedError, TamperedError, NotCanonicalError: Not an undamaged bundle.
@@ -48,7 +56,9 @@ def bundled_candidate(
             backup_store(store_path, path)
         with open_store(path, write=True) as store:
             with naming_bundle(bundle):
-                found = import_bundle(store, bundle, trust=trust, now=now, adopt=True, inspect=True)
+                found = import_bundle(
+                    store, bundle, trust=trust, rules=rules, now=now, adopt=True, inspect=True
+                )
             for statement in found.statements:
                 if statement.state == "refused":
                     about = f"{statement.kind} of {statement.tag} by {statement.by}"

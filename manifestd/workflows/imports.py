@@ -7,6 +7,7 @@ file said, with the file's name, kind and digest; nothing in it is better known 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from manifestd import canonical
+from manifestd.config.shape import TagRule
 from manifestd.errors import MalformedError, UnreadableError, UntrustedError, UsageError
 from manifestd.model import media_types
 from manifestd.model.bundlefile import MAGIC
@@ -76,6 +78,7 @@ def import_file(
     *,
     signer: Signer | None,
     trust: Trust,
+    rules: Sequence[TagRule],
     now: datetime | None = None,
 ) -> ImportResult:
     """Bring one file into the store.
@@ -85,6 +88,7 @@ def import_file(
         request: Which file, and what to know about it.
         signer: Signs the record of what is no bundle; None: it stays unsigned.
         trust: By which the statements in a bundle are judged.
+        rules: The ``[[tags]]`` rules that hold here.
         now: The time; None: now.
 
     Raises:
@@ -98,7 +102,7 @@ def import_file(
         with request.file.open("rb") as file:
             head = file.read(len(MAGIC))
         if head == MAGIC:
-            return _bundle(store, request, trust, moment)
+            return _bundle(store, request, trust, rules, moment)
         with request.file.open("rb") as file:
             data = file.read(MAX_FILE + 1)
     except OSError as error:
@@ -124,13 +128,15 @@ def import_file(
     )
 
 
-def _bundle(store: Store, request: ImportRequest, trust: Trust, now: datetime) -> ImportResult:
+def _bundle(
+    store: Store, request: ImportRequest, trust: Trust, rules: Sequence[TagRule], now: datetime
+) -> ImportResult:
     from manifestd.workflows.bundle import import_bundle, naming_bundle
 
     if request.name or request.place or request.checksums or request.oms_key:
         raise UsageError("a bundle says by itself what it holds; give no other options")
     with naming_bundle(request.file):
-        found = import_bundle(store, request.file, trust=trust, now=now, inspect=True)
+        found = import_bundle(store, request.file, trust=trust, rules=rules, now=now, inspect=True)
     with request.file.open("rb") as file:
         digest = of_hex(hashlib.file_digest(file, "sha256").hexdigest())
     return ImportResult(

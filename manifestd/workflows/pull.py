@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from manifestd.config.shape import TagRule
 from manifestd.errors import (
     MalformedError,
     ManifestdError,
@@ -49,9 +50,18 @@ def pull_snapshots(
     *,
     settings: SourceSettings,
     trust: Trust,
+    rules: Sequence[TagRule],
     environ: Mapping[str, str] | None = None,
 ) -> Pulled:
     """Bring in what a carrier holds, or what is attached to an artifact.
+
+    Args:
+        store: Opened for writing.
+        reference: The carrier, or the artifact.
+        settings: Timeouts; the option ``plainHttp``.
+        trust: By which signatures and statements are judged.
+        rules: The ``[[tags]]`` rules that hold here.
+        environ: Where docker's configuration is looked for.
 
     Raises:
         NotStoredError: It is no carrier and has none.
@@ -62,7 +72,7 @@ def pull_snapshots(
     made = Registry(reference, settings, environ=os.environ if environ is None else environ)
     with closing(made) as registry:
         top = get_manifest(registry, reference.digest or reference.tag or "latest")
-        pull = _Pull(registry, store, trust)
+        pull = _Pull(registry, store, trust, rules)
         if top.manifest.artifact_type == CARRIER:
             pull.carrier(top)
         else:
@@ -93,10 +103,13 @@ def pull_snapshots(
 class _Pull:
     """One pull and what it found so far."""
 
-    def __init__(self, registry: Registry, store: Store, trust: Trust) -> None:
+    def __init__(
+        self, registry: Registry, store: Store, trust: Trust, rules: Sequence[TagRule]
+    ) -> None:
         self._registry = registry
         self._store = store
         self._trust = trust
+        self._rules = rules
         self.carriers: list[str] = []
         self.snapshots: dict[Digest, None] = {}
         self.problems: list[Problem] = []
@@ -134,7 +147,9 @@ class _Pull:
                     file.write(piece)
                 reader.finish()
             with self._store.transaction():
-                imported = import_bundle(self._store, path, trust=self._trust, inspect=True)
+                imported = import_bundle(
+                    self._store, path, trust=self._trust, rules=self._rules, inspect=True
+                )
                 if imported.snapshots != [_named(stored.manifest)]:
                     raise TamperedError(
                         f"the carrier {stored.digest} brings another snapshot than it names"

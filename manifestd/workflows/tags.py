@@ -6,11 +6,12 @@ names what the tag named before, so of two moves at one time only one can hold.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
-from manifestd.config import Config
+from manifestd.config.shape import TagRule
 from manifestd.errors import (
     NotStoredError,
     UndecidedError,
@@ -101,7 +102,7 @@ def delete_tag(store: Store, desk: Desk, tag: str, *, reason: str) -> TagResult:
     before = store.tags.target(check_tag(tag))
     if before is None:
         raise _no_tag(store, tag)
-    if _is_immutable(desk.config, tag):
+    if is_immutable(desk.config.tags, tag):
         raise _immutable(tag, before, "it stays; what replaces it gets a tag of its own")
     hand = desk.authority("the end of a tag", "tag")
     bundle = _signed(desk, hand, tag=tag, before=before, target=None, reason=reason)
@@ -216,7 +217,7 @@ def _check_expected(store: Store, tag: str, before: Target | None, expect: str) 
 
 
 def _check_rules(store: Store, desk: Desk, tag: str, before: Target | None, digest: Digest) -> None:
-    if before is not None and _is_immutable(desk.config, tag):
+    if before is not None and is_immutable(desk.config.tags, tag):
         raise _immutable(tag, before, "give the new snapshot a tag of its own")
     if any(rule.approvals for rule in desk.config.tags if matches(tag, rule.pattern)):
         from manifestd.workflows.approvals import require_quorum
@@ -224,8 +225,9 @@ def _check_rules(store: Store, desk: Desk, tag: str, before: Target | None, dige
         require_quorum(store, desk, tag, digest)
 
 
-def _is_immutable(config: Config, tag: str) -> bool:
-    return any(rule.immutable for rule in config.tags if matches(tag, rule.pattern))
+def is_immutable(rules: Iterable[TagRule], tag: str) -> bool:
+    """Whether ``[[tags]]`` rules let a tag be set once and never moved or deleted."""
+    return any(rule.immutable for rule in rules if matches(tag, rule.pattern))
 
 
 def _immutable(tag: str, before: Target, hint: str) -> UsageError:

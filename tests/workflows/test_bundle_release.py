@@ -80,14 +80,18 @@ def there(team: Team, tmp_path: Path, name: str = "there", **configured: Any) ->
 
 
 def gate(other: Team, bundle: Path, *, at: Any = START, tag: str = TAG) -> dict[str, str]:
-    with bundled_candidate(other.path, bundle, str(bundle), other.trust, at) as (store, candidate):
+    rules = other.config.tags
+    with bundled_candidate(other.path, bundle, str(bundle), other.trust, at, rules=rules) as found:
+        store, candidate = found
         report = judge_gate(store, other.desk(at), tag, candidate)
     return {check.name: check.state for check in report.checks}
 
 
 def brought(team: Team, bundle: Path, *, at: Any = START) -> list[tuple[str, str]]:
     with team.open() as store:
-        found = import_bundle(store, bundle, trust=team.trust, now=at, inspect=True)
+        found = import_bundle(
+            store, bundle, trust=team.trust, rules=team.config.tags, now=at, inspect=True
+        )
     return [(item.kind, item.state) for item in found.statements]
 
 
@@ -192,6 +196,22 @@ def test_an_import_moves_a_tag_only_from_where_it_stands(team: Team, tmp_path: P
     assert set(gate(other, third).values()) == {"ok"}
     assert gate(other, first)["bytes"] == "closed"
     assert check_store(other.path) == []
+
+
+def test_what_is_immutable_here_is_not_moved_by_a_bundle(team: Team, tmp_path: Path) -> None:
+    other = there(team, tmp_path, rules='[[tags]]\npattern = "*:v*"\nimmutable = true\n')
+    team.configure(rules="")
+    bundles = []
+    with team.open() as store:
+        for text in ("{}", '{"v": 2}'):
+            digest = team.snapshot(store, text)
+            team.tag(store, digest, tag="m:v1")
+            bundles.append(export(team, store, digest))
+    assert brought(other, bundles[0]) == [("tag", "taken")]
+    assert brought(other, bundles[1]) == [("tag", "refused")]
+    assert brought(other, bundles[0]) == [("tag", "known")]
+    assert gate(other, bundles[0], tag="m:v1")["bytes"] == "ok"
+    assert gate(other, bundles[1], tag="m:v1")["bytes"] == "closed"
 
 
 def test_a_bundle_without_a_tag_it_is_gated_for_stays_closed(team: Team, tmp_path: Path) -> None:

@@ -64,7 +64,9 @@ class Desk:
             (self.folder / file).write_bytes(data)
         request = ImportRequest(file=self.folder / file, tool="test", **options)
         with self.store() as store:
-            found = import_file(store, request, signer=self.signer, trust=self.trust, now=NOW)
+            found = import_file(
+                store, request, signer=self.signer, trust=self.trust, rules=(), now=NOW
+            )
         check_document("import", msgspec.to_builtins(found))
         return found
 
