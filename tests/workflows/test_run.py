@@ -306,6 +306,8 @@ def test_a_renamed_repository_is_replayed_by_the_name_it_is_configured_by(
     assert "hf://acme/now" in world.run("list").out
     [offline] = ran(world, "--offline", code=0)["models"]
     assert offline["sides"]["hub"]["snapshot"] == online["sides"]["hub"]["snapshot"]
+    told = f"note: hub: {configured} is called acme/now now; write hf://acme/now: others may take"
+    assert told in world.run("run", "--offline").out
     # By hand nothing is guessed: somebody else may have the old name by now.
     found = world.run("diff", f"hf://{configured}", "s3://bucket/")
     assert found.code == 3
