@@ -7,6 +7,7 @@ kind and layer; a layer whose own digest is wrong gives no file at all.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -25,6 +26,8 @@ from manifestd.sources.oci_unpack import BlobReader, Unpacked
 
 MAX_MEMBERS: Final = 200_000
 """Members of one layer."""
+MAX_ALL: Final = 1_000_000
+"""Members of all layers: an artifact may name one small layer thousands of times."""
 KEPT_FILE: Final = 16 * 1024 * 1024
 """Bytes up to which a file of a compressed layer is kept aside while the snapshot is taken."""
 KEPT_HEAD: Final = 1024 * 1024
@@ -109,6 +112,8 @@ class Opener:
         self._registry = registry
         self._aside = aside
         self._image = image
+        self._met = itertools.count(1)  # by all threads; next() is one step
+        self._full = False
         self.stop = threading.Event()
 
     def open(self, layer: Layer) -> Opened:
@@ -136,7 +141,7 @@ class Opener:
         refused = _Refused(layer.descriptor.digest, image=self._image)
         seen: set[str] = set()
         tar = Tar(source)
-        for count, member in enumerate(tar.members()):
+        for count, member in enumerate(self._bounded(tar)):
             if count >= MAX_MEMBERS:
                 raise MalformedError(f"it holds more than {MAX_MEMBERS} files and folders")
             if member.kind == "directory":
@@ -156,6 +161,17 @@ class Opener:
             # Says later that nothing of the layer is missing from what was recorded of it.
             count = len(found.entries)
             found.entries = [_counted(entry, count) for entry in found.entries]
+
+    def _bounded(self, tar: Tar) -> Iterator[Member]:
+        """A layer's members, as long as those of all layers together stay within bounds."""
+        members = tar.members()
+        while not self._full:
+            member = next(members, None)
+            if member is None:
+                return
+            self._full = next(self._met) > MAX_ALL
+            yield member
+        raise MalformedError(f"the layers hold more than {MAX_ALL} files and folders")
 
     def _entry(self, layer: Layer, tar: Tar, member: Member, path: str) -> Entry:
         digest = layer.descriptor.digest

@@ -126,6 +126,22 @@ def test_more_members_than_a_layer_may_hold_are_refused(
     assert "more than 5" in problem.what
 
 
+def test_layers_without_end_are_not_opened(
+    registry: SmallRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("manifestd.sources.oci_archive.MAX_ALL", 20)
+    layer = registry.add_blob(tar_of({str(n): b"" for n in range(6)}), TAR)
+    registry.add("v1", [layer] * 200)
+    source = source_over(registry)
+    found = list(source.list(source.resolve()))
+    source.close()
+    assert sum(isinstance(item, Entry) for item in found) == 6
+    refused = [item for item in found if isinstance(item, Problem) and "more than 20" in item.what]
+    assert len(refused) > 190
+    # The rest was not even fetched.
+    assert sum(path.endswith(layer["digest"]) for _, path, _ in registry.seen) < 10
+
+
 def test_a_layer_with_another_digest_gives_no_file(registry: SmallRegistry) -> None:
     good, bad = tar_of({"a": b"good"}), tar_of({"a": b"evil"})
     layer = registry.add_blob(good, TAR)
