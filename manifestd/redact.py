@@ -30,6 +30,8 @@ _HEADER = re.compile(
     [^\s"',;]+ (?: [,;]\s{0,8}[\w-]{1,80}=[^\s"',;]* )*
     """
 )
+# What HTTP libraries say of a token with a line break, and quote.
+_REFUSED = re.compile(r"(?i)\b((?:invalid|illegal) header value)[^\r\n]+")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)(\s{1,8})[A-Za-z0-9._~+/=-]{12,}")
 _NAMED = re.compile(
     r"""(?xi)
@@ -62,6 +64,7 @@ def redact(text: str) -> str:
     text = _ADDRESS.sub(_without_secrets, text)
     text = _HOOK.sub(rf"\1{HIDDEN}", text)
     text = _HEADER.sub(rf"\1\2{HIDDEN}", text)
+    text = _REFUSED.sub(rf"\1 {HIDDEN}", text)
     text = _BEARER.sub(rf"\1\2{HIDDEN}", text)
     text = _NAMED.sub(rf"\1\2{HIDDEN}", text)
     return _TOKEN.sub(HIDDEN, text)

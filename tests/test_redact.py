@@ -107,6 +107,8 @@ def test_cleaning_twice_changes_nothing_more(text: str) -> None:
         "[('authorization', 'Bearer SECRET')]",
         "Cookie: first=1; second=SECRET",
         "Invalid header value b'Bearer SECRET12345678\\n'",
+        "Invalid header value b'SECRET\\nx'",
+        "Illegal header value b'SECRET '",
         "private-token: SECRET",
         "exceeded with url: /a/b?X-Amz-Credential=a&X-Amz-Signature=SECRET (Caused by",
         "https://host/back#access_token=SECRET",

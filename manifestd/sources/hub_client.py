@@ -114,13 +114,19 @@ class HubClient:
             AccessDeniedError: A token was asked for by the environment and none was given.
         """
         try:
-            return build_hf_headers(library_name="manifestd", library_version=__version__)
+            headers = build_hf_headers(library_name="manifestd", library_version=__version__)
         except Exception as error:  # any of: OIDC exchange, token refresh, unreadable file
             raise AccessDeniedError(
                 "no Hub token could be had",
                 why=redact(str(error))[:300] or type(error).__name__,
                 hint="set HF_TOKEN, or run: hf auth login",
             ) from error
+        if not all(value.isascii() and value.isprintable() for value in headers.values()):
+            # The HTTP library would quote it in its refusal.
+            raise AccessDeniedError(
+                "the Hub token has a character that no token has", hint="set HF_TOKEN again"
+            )
+        return headers
 
     def get(self, url: str, asked: Asked, params: Mapping[str, str] | None = None) -> Answer:
         """GET a JSON document of the Hub, with retries inside the budget.
@@ -237,14 +243,21 @@ class HubClient:
 
 
 def _http_client(settings: SourceSettings) -> httpx2.Client:
-    return httpx2.Client(
-        verify=_tls(),
-        event_hooks={"request": [_before]},
-        follow_redirects=True,
-        max_redirects=_MAX_REDIRECTS,
-        timeout=httpx2.Timeout(settings.read_timeout, connect=settings.connect_timeout),
-        limits=httpx2.Limits(max_connections=max(8, settings.jobs * 2)),
-    )
+    try:
+        return httpx2.Client(
+            verify=_tls(),
+            event_hooks={"request": [_before]},
+            follow_redirects=True,
+            max_redirects=_MAX_REDIRECTS,
+            timeout=httpx2.Timeout(settings.read_timeout, connect=settings.connect_timeout),
+            limits=httpx2.Limits(max_connections=max(8, settings.jobs * 2)),
+        )
+    except (ValueError, ImportError, httpx2.InvalidURL) as error:  # it reads them only here
+        raise ConfigError(
+            "the proxy that the environment names cannot be used",
+            why=redact(str(error)).partition(". ")[0][:300],
+            hint="correct HTTPS_PROXY, HTTP_PROXY and ALL_PROXY",
+        ) from error
 
 
 def _before(request: httpx2.Request) -> None:
@@ -276,13 +289,22 @@ def endpoint_from(environ: Mapping[str, str]) -> str:
         ConfigError: It is not an http(s) address.
     """
     text = (environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
-    parts = urlsplit(text)
-    if parts.scheme not in _PORTS or not parts.hostname or parts.query or parts.fragment:
+    if not _is_address(text):
         raise ConfigError(
             f"HF_ENDPOINT is not an address: {redact(text)!r}",
             hint=f"write it as {DEFAULT_ENDPOINT}",
         )
     return text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts, url = urlsplit(text), httpx2.URL(text)
+        url.host.encode("idna")
+        known = parts.scheme in _PORTS and parts.port != 0
+    except (ValueError, httpx2.InvalidURL):  # of brackets, ports, controls, long labels
+        return False
+    return known and bool(parts.hostname) and not parts.query and not parts.fragment
 
 
 def origin_of(url: httpx2.URL) -> Origin:

@@ -122,6 +122,9 @@ def _from_entry(entry: dict[str, Any]) -> Credentials | None:
         refresh=_text(entry, "identitytoken"),
         bearer=_text(entry, "registrytoken"),
     )
+    if not (found.bearer.isascii() and found.bearer.isprintable()):
+        # The HTTP library would quote it in its refusal.
+        raise ConfigError("docker's config.json has a `registrytoken` that is no token")
     return None if found == Credentials() else found
 
 

@@ -325,3 +325,35 @@ def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch, naps:
     assert "without end" in failure(source).what
     thread.join()
     listener.close()
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://[", "http://[::1", "http://h:abc", "http://h:99999", "http://h\n.x", "http://[2J",
+        f"http://{'a' * 300}.example",
+    ],
+)  # fmt: skip
+def test_an_endpoint_that_no_library_can_read_is_a_wrong_setting(endpoint: str) -> None:
+    with pytest.raises(ConfigError, match="HF_ENDPOINT"):
+        endpoint_from({"HF_ENDPOINT": endpoint})
+
+
+@pytest.mark.parametrize("proxy", ["http://h:abc", "foo://u:secret@h"])
+def test_a_proxy_that_cannot_be_used_is_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.setenv("http_proxy", proxy)
+    client = HubClient("http://hub.invalid", SourceSettings())
+    with pytest.raises(ConfigError, match="proxy") as caught:
+        client.open("http://hub.invalid/x", {})
+    assert "secret" not in str(vars(caught.value))
+
+
+def test_a_token_that_is_none_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "s\u00e9cret")
+    client = HubClient("http://hub.invalid", SourceSettings())
+    with pytest.raises(AccessDeniedError, match="no token has") as caught:
+        client.headers()
+    assert "cret" not in str(vars(caught.value))

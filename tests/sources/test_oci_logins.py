@@ -189,6 +189,10 @@ def test_impossible_docker_configurations_are_refused(tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(ConfigError):
             credentials_for("h", {"DOCKER_CONFIG": str(tmp_path)})
+    log_in(tmp_path, {"auths": {"h": {"registrytoken": "wonder\nland"}}})
+    with pytest.raises(ConfigError, match="no token") as caught:
+        credentials_for("h", {"DOCKER_CONFIG": str(tmp_path)})
+    assert "wonder" not in str(vars(caught.value))
     log_in(tmp_path, {"credHelpers": {"h": "../../bin/sh"}})
     with pytest.raises(ConfigError, match="impossible helper"):
         credentials_for("h", {"DOCKER_CONFIG": str(tmp_path)})
