@@ -252,19 +252,21 @@ PROGRAM = """
     from pathlib import Path
     from manifestd.model.entry import Observation
     from manifestd.store import open_store
+    DECLARED = {"sha256": "declared"}
     count = int(sys.argv[2])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with open_store(Path(sys.argv[1]), write=True) as store:
         roots = []
         for salt in ("0", "1"):
-            content, seen = store.trees.content_writer(), store.trees.observation_writer()
-            for number in range(count):
-                path = f"models/m{number // 30:06}/file-{number:08}.safetensors"
-                digest = f"{number:063x}" + (salt if number % 100 == 0 else "0")
-                content.add(path, number, digest)
-                seen.add(path, Observation(identity={"etag": digest}, evidence={"sha256": "declared"}))
-            roots.append(content.finish())
-            seen.finish()
+            with store.transaction():
+                content, seen = store.trees.content_writer(), store.trees.observation_writer()
+                for number in range(count):
+                    path = f"models/m{number // 30:06}/file-{number:08}.safetensors"
+                    digest = f"{number:063x}" + (salt if number % 100 == 0 else "0")
+                    content.add(path, number, digest)
+                    seen.add(path, Observation(identity={"etag": digest}, evidence=DECLARED))
+                roots.append(content.finish())
+                seen.finish()
     with open_store(Path(sys.argv[1])) as store:
         assert sum(1 for _ in store.trees.content(roots[0])) == count
         assert sum(1 for _ in store.trees.diff(*roots)) == count // 100
