@@ -210,6 +210,9 @@ class Trees:
         Raises:
             TamperedError: A piece on the way is damaged, or only one tree has the path.
         """
+        if record.files <= _SHORT:
+            wanted = set(paths)
+            return {file.path: file for file in self.files(record) if file.path in wanted}
         found: dict[str, File] = {}
         at: tuple[Ref, Ref] | None = None
         contents: dict[str, ContentEntry] = {}

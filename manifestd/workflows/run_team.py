@@ -19,8 +19,8 @@ from manifestd.workflows.taking import Progress
 WORKERS: Final = 16
 """Models at once; most of their time is waiting for answers."""
 
-REPLAYING: Final = 2
-"""Models at once offline: nothing is waited for, and each thread has a store in memory."""
+REPLAYING: Final = 1
+"""Models at once offline: nothing is waited for, and two threads would wait for each other."""
 
 _BREATH: Final = 0.25
 """Seconds for which finished models wait for others, to be kept together."""
