@@ -208,7 +208,7 @@ def test_reading_ahead_ends_with_its_reader(
     from manifestd.sources import local_stream
 
     monkeypatch.setattr(local_stream, "AHEAD_FROM", 1_000_000)
-    monkeypatch.setattr(local_stream, "SPAN", 2_500_000)
+    monkeypatch.setattr(local_stream, "SPAN", 12_000_000)  # more than may wait
     file = tmp_path / "w.bin"
     file.write_bytes(bytes(30_000_000))
     source, resolved = opened(tmp_path)
