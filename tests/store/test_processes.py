@@ -52,11 +52,13 @@ def test_a_killed_writer_leaves_a_sound_store(tmp_path: Path) -> None:
     for attempt in range(10):
         who = f"w{attempt}"
         with start(path, who, 10_000) as writer:
-            # The first tries end somewhere in the making of the store.
+            assert writer.stdout is not None
+            # The first tries end somewhere in the making of the store, on a busy machine too;
+            # the others when something is done.
+            said = 0 if attempt < 4 else len(writer.stdout.readline().split())
             time.sleep(choice.uniform(0.15, 0.6))
             writer.send_signal(signal.SIGKILL)
-            assert writer.stdout is not None
-            said = len(writer.stdout.read().split())
+            said += len(writer.stdout.read().split())
         if not path.exists() or path.stat().st_size == 0:
             assert said == 0
             continue
