@@ -85,15 +85,20 @@ def grow(frontier: Frontier, leaf: bytes) -> tuple[Frontier, list[Node]]:
     return Frontier(frontier.size + 1, (*peaks, leaf)), completed
 
 
+def peaks_of(size: int) -> list[tuple[int, int]]:
+    """``(level, index)`` of the perfect nodes that a tree of ``size`` leaves is made of.
+
+    Example:
+        >>> peaks_of(6)  # four leaves, and two
+        [(2, 0), (1, 2)]
+    """
+    levels = [level for level in range(size.bit_length() - 1, -1, -1) if size >> level & 1]
+    return [(level, size >> (level + 1) << 1) for level in levels]
+
+
 def frontier_of(size: int, node: NodeReader) -> Frontier:
     """The frontier of a stored tree's first ``size`` leaves, read in O(log n)."""
-    peaks = []
-    begin = 0
-    for level in range(size.bit_length() - 1, -1, -1):
-        if size >> level & 1:
-            peaks.append(node(level, begin >> level))
-            begin += 1 << level
-    return Frontier(size, tuple(peaks))
+    return Frontier(size, tuple(node(*peak) for peak in peaks_of(size)))
 
 
 def root_of(leaves: Iterable[bytes]) -> bytes:

@@ -56,6 +56,9 @@ class Database:
             followed by one that does, those before it need not: the log is written in order.
         turn: Entered for the length of a transaction; connections of one process that write
             share a lock here, because SQLite's own waiting sleeps and is not fair.
+        inside: Whether a transaction is open.
+        begun: How many transactions were; while one is open nobody else writes, so what was
+            read or written under a number still holds under it.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
@@ -64,6 +67,7 @@ class Database:
         self.durable = True
         self.turn: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         self.inside = False
+        self.begun = 0
 
     def close(self) -> None:
         """Close the connection; an open transaction is rolled back. May be called twice."""
@@ -109,6 +113,14 @@ class Database:
         except ERRORS as error:
             self.fail(error)
 
+    def insert(self, sql: str, values: Sequence[Any]) -> int | None:
+        """Insert one row; return its id, or None when a conflict left the table as it was."""
+        try:
+            cursor = self.connection.execute(sql, values)
+        except ERRORS as error:
+            self.fail(error)
+        return cursor.lastrowid if cursor.rowcount else None
+
     def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Execute one statement for each row. Call it inside a transaction."""
         try:
@@ -148,6 +160,7 @@ class Database:
     def _immediate(self) -> Iterator[None]:
         self.run("BEGIN IMMEDIATE")
         self.inside = True
+        self.begun += 1
         try:
             yield
             self.run("COMMIT")

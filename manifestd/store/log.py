@@ -33,6 +33,7 @@ class Log:
     def __init__(self, database: Database, blobs: Blobs) -> None:
         self._database = database
         self._blobs = blobs
+        self._grown: tuple[int, merkle.Frontier] | None = None
 
     @property
     def size(self) -> int:
@@ -63,7 +64,7 @@ class Log:
         if not self._blobs.has(document):
             raise MalformedError(f"the log cannot name a document that is not stored: {document}")
         with self._database.transaction():
-            frontier = merkle.frontier_of(self.size, self.node)
+            frontier = self._frontier()
             entry = LogEntry(
                 index=frontier.size,
                 kind=kind,
@@ -74,9 +75,16 @@ class Log:
             data = encode_entry(entry)
             blob = self._blobs.put_as(data, "entry")
             self._database.run(INSERT_ENTRY, (entry.index, blob, *index_row(entry)[1:]))
-            _, nodes = merkle.grow(frontier, merkle.leaf_hash(data))
+            grown, nodes = merkle.grow(frontier, merkle.leaf_hash(data))
             self._database.many(INSERT_NODE, node_rows(nodes))
+            self._grown = (self._database.begun, grown)
         return entry
+
+    def _frontier(self) -> merkle.Frontier:
+        """Where the tree grows on: known if it grew in this transaction, read otherwise."""
+        if self._grown is not None and self._grown[0] == self._database.begun:
+            return self._grown[1]
+        return merkle.frontier_of(self.size, self.node)
 
     def node(self, level: int, position: int) -> bytes:
         """Hash of a perfect node of the tree.
@@ -204,6 +212,12 @@ class Log:
                 return
             left -= len(page)
             position = page[-1][0]
+
+    def last(self, kind: LogKind) -> int | None:
+        """Index of the newest entry of a kind, None without one; as the index says."""
+        return self._database.number(
+            "SELECT id FROM log WHERE kind = ? ORDER BY id DESC LIMIT 1", (kind,)
+        )
 
     def is_logged(self, documents: Sequence[str], *, times: int = 1) -> bool:
         """Whether entries name any of these documents, so many times or more; as the index says.

@@ -118,7 +118,8 @@ class Judge:
         self._store = store
         self._config = config
         self._trust = trust
-        self._approvals: tuple[int, dict[str, list[LogEntry]]] | None = None
+        self._approvals: dict[str, list[LogEntry]] = {}
+        self._approvals_as_of: tuple[int | None, int | None] = (None, None)
         policy = config.policy
         for key in ("required", "forbidden"):
             for pattern in getattr(policy, key):
@@ -129,15 +130,15 @@ class Judge:
         noted = {waiver.model for waiver in policy.waiver}
         self._pinned = [model for model in config.model if model.pinned]
         self._noted = noted | {model.name for model in self._pinned}
+        self._demanded_of: dict[frozenset[str], tuple[Demands, Digest]] = {}
         self._places: dict[str, set[str]] | None = None
 
     def verdict(self, snapshot: str, now: datetime) -> PolicyVerdict:
         """Judge one snapshot; errors as :func:`evaluate_policy`."""
         record = self._store.snapshots.load(snapshot)
-        policy, names = self._config.policy, self._names(record)
-        demands = msgspec.structs.replace(self._demands, pinned=_pins(policy, self._pinned, names))
+        names = self._names(record)
+        demands, policy = self._demanded(names)
         findings = evaluate(demands, self._view(Digest(snapshot), record, names, now), now)
-        document = policy_document(policy, self._pinned, names)
         return PolicyVerdict(
             snapshot=snapshot,
             manifest=record.manifest,
@@ -145,11 +146,23 @@ class Judge:
             source=record.source,
             revision=record.revision,
             captured_at=record.captured_at,
-            policy=of_bytes(document),
+            policy=policy,
             passes=not any(finding.fails for finding in findings),
             findings=findings,
             evaluated_at=time_text(now),
         )
+
+    def _demanded(self, names: frozenset[str]) -> tuple[Demands, Digest]:
+        """What is demanded of a model, and the digest of that; the same for most models."""
+        noted = names & self._noted
+        found = self._demanded_of.get(noted)
+        if found is None:
+            policy = self._config.policy
+            pinned = _pins(policy, self._pinned, noted)
+            document = policy_document(policy, self._pinned, noted)
+            found = msgspec.structs.replace(self._demands, pinned=pinned), of_bytes(document)
+            self._demanded_of[noted] = found
+        return found
 
     def _view(self, digest: Digest, record: Snapshot, names: frozenset[str], now: datetime) -> View:
         demands = self._demands
@@ -231,14 +244,16 @@ class Judge:
     def _approvals_of(self, names: frozenset[str]) -> Iterator[LogEntry]:
         """Logged approvals of these names that were not revoked, newest first."""
         log = self._store.log
-        if self._approvals is None or self._approvals[0] != log.size:
+        # Not by the log's size: the snapshots of a run add to it between any two verdicts.
+        newest = log.last("approval"), log.last("revocation")
+        if newest != self._approvals_as_of:
             revoked = {entry.fact("revokes") for entry in log.entries(kinds=["revocation"])}
             found: dict[str, list[LogEntry]] = {}
             for entry in log.entries(kinds=["approval"], newest_first=True):
                 if entry.document not in revoked and entry.tag is not None:
                     found.setdefault(entry.tag.rpartition(":")[0], []).append(entry)
-            self._approvals = (log.size, found)
-        mine = [entry for name in names for entry in self._approvals[1].get(name, ())]
+            self._approvals, self._approvals_as_of = found, newest
+        mine = [entry for name in names for entry in self._approvals.get(name, ())]
         yield from sorted(mine, key=lambda entry: entry.index, reverse=True)
 
     def _is_genuine(self, entry: LogEntry) -> bool:

@@ -78,6 +78,18 @@ def test_what_is_rolled_back_is_not_logged(tmp_path: Path) -> None:
         assert store.log.root() == merkle.EMPTY_ROOT
         add_snapshot(store, listed(["a"]))
         assert store.log.size == 1
+    assert check_store(tmp_path / "s.db") == []
+
+
+def test_the_newest_entry_of_a_kind_is_found(tmp_path: Path) -> None:
+    with open_store(tmp_path / "s.db", write=True) as store:
+        assert store.log.last("snapshot") is None
+        for name in "abc":
+            add_snapshot(store, listed([name]), signed=name == "b")
+        assert [entry.kind for entry in store.log.entries()] == [
+            "snapshot", "snapshot", "signature", "snapshot"
+        ]  # fmt: skip
+        assert (store.log.last("snapshot"), store.log.last("signature")) == (3, 2)
 
 
 def test_roots_and_proofs_are_those_of_another_library(tmp_path: Path) -> None:

@@ -100,16 +100,17 @@ def test_a_licence_is_compared_with_the_approved_snapshot_not_with_the_last(
         changes = [f for f in evaluate_policy(store, settings, back, NOW).findings
                    if f.rule == "license_changed"]  # fmt: skip
         assert changes[0].facts["since"] == "previous"
+        # One judge, as in a run, sees what is logged between its verdicts.
+        judge = Judge(store, settings)
         _approve(firm, store, first, by="stranger")
-        assert "license_changed" in _rules(evaluate_policy(store, settings, back, NOW))
+        assert "license_changed" in _rules(judge.verdict(back, NOW))
         approval = _approve(firm, store, first, by="alice")
-        assert "license_changed" not in _rules(evaluate_policy(store, settings, back, NOW))
-        early = evaluate_policy(store, settings, back, day(0))
-        assert "license_changed" in _rules(early)
+        assert "license_changed" not in _rules(judge.verdict(back, NOW))
+        assert "license_changed" in _rules(judge.verdict(back, day(0)))
         with store.transaction():
             facts: dict[str, Any] = {"tag": "m:production", "revokes": approval, "by": "alice"}
             store.log.append("revocation", approval, day(3), facts)
-        assert "license_changed" in _rules(evaluate_policy(store, settings, back, NOW))
+        assert "license_changed" in _rules(judge.verdict(back, NOW))
 
 
 def _approve(firm: Firm, store: Store, snapshot: Digest, *, by: str) -> Digest:
