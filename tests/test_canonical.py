@@ -165,6 +165,23 @@ def test_foreign_json_may_be_spelt_freely_but_not_ambiguously() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        r'{"a":[1,1.5,null,true,"\u00e9"],"b":{}}',
+        "[18446744073709551616,-9223372036854775809]",
+        "[1.0,1e21,0.1,-0.0]",
+        r'"\ud83d\ude00"',
+        '"é"',
+        "[]",
+    ],
+)
+def test_foreign_json_means_the_same_canonical_or_not(text: str) -> None:
+    found = canonical.decode_foreign(text.encode())
+    spaced = canonical.decode_foreign(b" " + text.encode())
+    assert repr(found) == repr(spaced) == repr(json.loads(text))
+
+
+@pytest.mark.parametrize(
     ("data", "why"),
     [
         (b'{"a":1,"a":1}', "the name 'a' stands twice"),

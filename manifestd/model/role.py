@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from manifestd.model.entry import Role
@@ -35,6 +36,7 @@ _BY_SUFFIX: Final = {suffix: role for role, found in _SUFFIXES.items() for suffi
 _BY_NAME: Final = {name: role for role, found in _NAMES.items() for name in found}
 
 
+@lru_cache(maxsize=8192)
 def role_of(path: str) -> Role:
     """The role of a file by its name alone.
 

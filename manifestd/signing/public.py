@@ -31,6 +31,10 @@ _CURVES: Final[dict[str, tuple[Algorithm, hashes.HashAlgorithm]]] = {
 }
 
 
+_SHORT: Final = 16 * 1024
+"""Bytes up to which answers are kept, as many as models of a run are judged at once and more."""
+
+
 class PublicKey(msgspec.Struct, frozen=True, kw_only=True):
     """A public key and its names.
 
@@ -48,15 +52,9 @@ class PublicKey(msgspec.Struct, frozen=True, kw_only=True):
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
         """Whether ``signature`` is this key's signature over ``data``."""
-        key = _crypto_key(self.pem)
-        try:
-            if isinstance(key, ed25519.Ed25519PublicKey):
-                key.verify(signature, data)
-            else:
-                key.verify(signature, data, ec.ECDSA(curve_hash(key)))
-        except InvalidSignature:
-            return False
-        return True
+        # What has just been signed is verified, and judged again when it is compared.
+        verifies = _remembered if len(data) <= _SHORT else _verifies
+        return verifies(self.pem, signature, data)
 
 
 @lru_cache(maxsize=64)
@@ -115,6 +113,21 @@ def _curve(name: str) -> tuple[Algorithm, hashes.HashAlgorithm]:
             f"the key's curve {name} is not supported", hint="use P-256, P-384, P-521 or Ed25519"
         )
     return found
+
+
+def _verifies(pem: bytes, signature: bytes, data: bytes) -> bool:
+    key = _crypto_key(pem)
+    try:
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            key.verify(signature, data)
+        else:
+            key.verify(signature, data, ec.ECDSA(curve_hash(key)))
+    except InvalidSignature:
+        return False
+    return True
+
+
+_remembered = lru_cache(maxsize=64)(_verifies)
 
 
 @lru_cache(maxsize=64)

@@ -60,16 +60,27 @@ class Blobs:
 
     def fetch(self, raw: bytes) -> bytes:
         """As :meth:`get`, by the 32 bytes of the digest."""
-        try:
-            row = self._connection.execute(_FETCH, (raw,)).fetchone()
-        except ERRORS as error:
-            self._database.fail(error)
-        if row is None:
+        data = self.find(raw)
+        if data is None:
             raise TamperedError(
                 f"the store lacks sha256:{raw.hex()}, which something in it names",
                 hint="run `manifestd store check`",
                 facts={"digest": "sha256:" + raw.hex()},
             )
+        return data
+
+    def find(self, raw: bytes) -> bytes | None:
+        """The bytes with this digest, None where none are stored.
+
+        Raises:
+            TamperedError: The stored bytes do not have it.
+        """
+        try:
+            row = self._connection.execute(_FETCH, (raw,)).fetchone()
+        except ERRORS as error:
+            self._database.fail(error)
+        if row is None:
+            return None
         data = unpacked(row[0], row[1], row[2])
         if data is None or hashlib.sha256(data).digest() != raw:
             raise TamperedError(
@@ -111,13 +122,14 @@ class Blobs:
         raw = hashlib.sha256(data).digest()
         number = self.id_of(raw)
         if number is None:
-            self._database.run(INSERT, blob_row(raw, data, kind))
-            number = self.id_of(raw)
+            inserted = self._database.insert(INSERT, blob_row(raw, data, kind))
+            if inserted is not None:
+                return inserted
+            number = self.id_of(raw)  # another process was faster
             assert number is not None
-        else:
-            self._database.run(
-                "UPDATE blob SET kind = ? WHERE id = ? AND kind <> ?", (kind, number, kind)
-            )
+        self._database.run(
+            "UPDATE blob SET kind = ? WHERE id = ? AND kind <> ?", (kind, number, kind)
+        )
         return number
 
     def put_rows(self, rows: list[BlobRow]) -> None:

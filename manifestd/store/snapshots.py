@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -91,6 +91,8 @@ class Snapshots:
                 self._log.append("snapshot", digest, at or datetime.now(UTC), facts_of(snapshot))
             if bundle is not None:
                 self.attach(digest, bundle, at=at)
+        # Whoever takes a snapshot compares it next; these bytes have just been decoded.
+        self._remember(raw, snapshot)
         return digest
 
     def attach(self, snapshot: str, bundle: bytes, *, at: datetime | None = None) -> None:
@@ -109,11 +111,11 @@ class Snapshots:
         if snapshot not in subjects or predicate != media_types.SNAPSHOT_PREDICATE:
             raise MalformedError(f"the signature is not about the snapshot {snapshot}")
         with self._database.transaction():
-            if self._number(raw_digest(snapshot)) is None:
+            numbers = {subject: self._number(raw_digest(subject)) for subject in subjects}
+            if numbers[Digest(snapshot)] is None:
                 raise _not_stored(snapshot)
             bundle_number = self._blobs.put_as(bundle, "bundle")
-            for subject in subjects:
-                number = self._number(raw_digest(subject))
+            for subject, number in numbers.items():
                 if number is None or not self._database.run(
                     INSERT_SIGNATURE, (number, bundle_number)
                 ):
@@ -192,10 +194,10 @@ class Snapshots:
             revision: Only of this branch, tag or revision.
         """
         conditions = {"source = ?": place, "? IN (requested, revision)": revision}
-        found = self.select({sql: value for sql, value in conditions.items() if value}, 1)
-        if not found:
-            return None
-        return Digest(found[0].digest), self.load(found[0].digest)
+        found = self._select({sql: value for sql, value in conditions.items() if value}, 1)
+        for _, raw, record in found:
+            return Digest("sha256:" + raw.hex()), record
+        return None
 
     def renamed(self, reference: HubReference, name: str) -> tuple[Digest, Snapshot] | None:
         """The newest snapshot filed under ``name`` of a Hub repository that was renamed since.
@@ -228,10 +230,19 @@ class Snapshots:
 
     def select(self, conditions: dict[str, Any], limit: int | None = None) -> Rows:
         """Rows that meet all conditions (SQL with one ``?`` -> value), newest first, checked."""
+        return [
+            list_row(raw, record, signed=self._is_signed(number))
+            for number, raw, record in self._select(conditions, limit)
+        ]
+
+    def _select(
+        self, conditions: dict[str, Any], limit: int | None
+    ) -> Iterator[tuple[int, bytes, Snapshot]]:
+        """Id, digest and record of the rows that meet all conditions, newest first, checked."""
         where = " WHERE " + " AND ".join(conditions) if conditions else ""
         values: Sequence[Any] = [*conditions.values(), -1 if limit is None else limit]
-        rows = self._database.all(f"{_SELECT}{where} {_NEWEST} LIMIT ?", values)
-        return [self._checked(row) for row in rows]
+        for row in self._database.all(f"{_SELECT}{where} {_NEWEST} LIMIT ?", values):
+            yield self._checked(row)
 
     def names(self) -> Names:
         """All names, places and tags there are, for hints."""
@@ -240,8 +251,8 @@ class Snapshots:
         )
         return [str(text) for (text,) in found] + self.tags.names()
 
-    def _checked(self, row: tuple[Any, ...]) -> Row:
-        """The row as its record says, which must be what the index says."""
+    def _checked(self, row: tuple[Any, ...]) -> tuple[int, bytes, Snapshot]:
+        """The record of a row, which must be what the row says."""
         number, *found = row
         raw = _blob(found[0])
         record = self._record(raw)
@@ -252,17 +263,24 @@ class Snapshots:
                 hint="run `manifestd store check`, then `manifestd store rebuild`",
                 facts={"snapshot": "sha256:" + raw.hex()},
             )
-        signed = self._database.one("SELECT 1 FROM signature WHERE snapshot = ?", (number,))
-        return list_row(raw, record, signed=signed is not None)
+        return number, raw, record
+
+    def _is_signed(self, number: int) -> bool:
+        found = self._database.one("SELECT 1 FROM signature WHERE snapshot = ?", (number,))
+        return found is not None
 
     def _record(self, raw: bytes) -> Snapshot:
         """A record by its digest; what was read and found right lately is not read again."""
         record = self._records.get(raw)
         if record is None:
-            record = self._records[raw] = decode_record(self._blobs.fetch(raw))
-            if len(self._records) > _KEPT:
-                self._records.popitem(last=False)
+            record = decode_record(self._blobs.fetch(raw))
+            self._remember(raw, record)
         return record
+
+    def _remember(self, raw: bytes, record: Snapshot) -> None:
+        self._records[raw] = record
+        if len(self._records) > _KEPT:
+            self._records.popitem(last=False)
 
     def _number(self, raw: bytes) -> int | None:
         return self._database.number("SELECT id FROM snapshot WHERE digest = ?", (raw,))

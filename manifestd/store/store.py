@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from manifestd import canonical
 from manifestd.model.entry import File
-from manifestd.store.blobs import Blobs
+from manifestd.store.blobs import Blobs, raw_digest
 from manifestd.store.database import Database, connect
 from manifestd.store.journal import Journal
 from manifestd.store.log import Log
@@ -113,9 +113,9 @@ class Store:
         Raises:
             TamperedError, MalformedError, NotCanonicalError: It is damaged.
         """
-        if file.seen.facts is None or not self.blobs.has(file.seen.facts):
+        data = None if file.seen.facts is None else self.blobs.find(raw_digest(file.seen.facts))
+        if data is None:
             return None
-        data = self.blobs.get(file.seen.facts)
         return canonical.decode(data, dict[str, Any], name=f"facts of {file.path!r}")
 
     def body(self, file: File) -> bytes | None:
@@ -126,8 +126,7 @@ class Store:
         """
         if not file.seen.body or file.sha256 is None:
             return None
-        digest = f"sha256:{file.sha256}"
-        return self.blobs.get(digest) if self.blobs.has(digest) else None
+        return self.blobs.find(bytes.fromhex(file.sha256))
 
     def where(self, digest: str) -> Iterator[Place]:
         """Every file in the store with this digest, newest snapshot first.

@@ -137,6 +137,14 @@ class Trees:
             last = _in_order(last, ref, entries[-1][0])
             yield from entries
 
+    def contents(self, record: Snapshot) -> Iterator[ContentEntry]:
+        """Every (path, size, sha256) of a snapshot; short lists as :meth:`files` keeps them."""
+        if record.files > _SHORT:
+            yield from self.content(record.content)
+            return
+        for file in self.files(record):
+            yield file.path, file.size, file.sha256
+
     def observations(self, root: str) -> Iterator[ObservationEntry]:
         """Every (path, observation) below an observation root; errors as :meth:`content`."""
         last = ""

@@ -124,7 +124,7 @@ class Viewer:
         """Files of the root that may speak of a licence."""
         wanted = [
             path
-            for path, _, _ in self._store.trees.content(record.content)
+            for path, _, _ in self._store.trees.contents(record)
             if "/" not in path and (_known(path)[0] in {"card", "text"} or "." not in path)
         ]
         yield from self._store.trees.some_files(record, wanted).values()
