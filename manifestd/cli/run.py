@@ -9,7 +9,7 @@ import sys
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
@@ -119,6 +119,8 @@ def _run(
         own_outputs=(*context.own_outputs(), *outputs),
         notes=tuple(chosen.notes),
         errors=tuple(chosen.errors),
+        scope=chosen.scope,
+        asked=tuple(chosen.asked),
     )
     progress = run_progress(quiet=context.quiet, log_format=context.log_format)
     with progress, traced(progress, os.environ) as watcher:
@@ -136,11 +138,21 @@ def _run(
 
 
 class _Chosen(NamedTuple):
-    """The models to run, what a reader must know besides, and why others may be missing."""
+    """The models to run, which those are, and why others may be missing.
+
+    Attributes:
+        models: In order.
+        notes: What a reader must know besides.
+        errors: Why models may be missing.
+        scope: As in the run's document.
+        asked: The ``[[select]]`` entries that were asked.
+    """
 
     models: list[PlannedModel]
     notes: list[str]
     errors: list[Failure]
+    scope: Literal["all", "some", "list"]
+    asked: list[dict[str, Any]]
 
 
 def _models(context: Context, options: dict[str, Any]) -> _Chosen:
@@ -150,7 +162,9 @@ def _models(context: Context, options: dict[str, Any]) -> _Chosen:
     config = context.config
     notes: list[str] = []
     errors: list[Failure] = []
-    if options["models_file"] is not None:
+    asked: list[dict[str, Any]] = []
+    listed = options["models_file"] is not None
+    if listed:
         planned = plan_models(config, read_models(options["models_file"]))
     elif not config.model and not config.select:
         raise ConfigError(
@@ -160,7 +174,7 @@ def _models(context: Context, options: dict[str, Any]) -> _Chosen:
     else:
         planned = plan_models(config)
         if config.select:
-            names, errors = _selected(context, options, notes)
+            names, errors, asked = _selected(context, options, notes)
             planned = plan_models(config, selected_models(config, names))
             if not planned and not errors:
                 raise ConfigError(
@@ -176,29 +190,38 @@ def _models(context: Context, options: dict[str, Any]) -> _Chosen:
         kept = []
     if len(kept) < len(planned):
         notes.append(f"{len(planned) - len(kept)} of {len(planned)} models left out by --only")
-    return _Chosen(kept, notes, errors)
+    scope: Any = "list" if listed else "some" if options["only"] else "all"
+    return _Chosen(kept, notes, errors, scope, asked)
 
 
 def _selected(
     context: Context, options: dict[str, Any], notes: list[str]
-) -> tuple[list[str], list[Failure]]:
-    """Names that ``[[select]]`` finds now, and why not all; offline those of the last run."""
+) -> tuple[list[str], list[Failure], list[dict[str, Any]]]:
+    """Names that ``[[select]]`` finds now, why not all, and what was asked.
+
+    Offline those of the last run that had all of them.
+    """
     if not options["offline"]:
         from manifestd.sources.base import SourceSettings
-        from manifestd.workflows.discover import select_models
+        from manifestd.workflows.discover import asked_for, select_models
 
         settings = SourceSettings(retry_budget=options["patience"])
         names, errors = select_models(context.config.select, settings, environ=os.environ)
         for error in errors:
             log.warning("%s; the other models are judged", error.what)
         notes.append(f"[[select]] found {len(names)} models")
-        return names, errors
+        return names, errors, [asked_for(entry) for entry in context.config.select]
+    from manifestd.workflows.status import last_whole_run
+
     with context.open_store(cache=READ_ONCE) as store:
-        last = store.runs.view()
+        last = last_whole_run(store)
         names = [model.name for model in last.models()]
-    notes.append("[[select]] was not asked (--offline): the models of the last run were taken")
+    notes.append(
+        "[[select]] was not asked (--offline): the models of the last whole run were taken, "
+        f"{last.head.run_id}"
+    )
     # What that run could not find is missing here as well.
-    return names, last.head.errors
+    return names, last.head.errors, []
 
 
 def _warn_of_doubts(context: Context, chosen: _Chosen, options: dict[str, Any]) -> None:

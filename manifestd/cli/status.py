@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from manifestd.cli.context import READ_ONCE, Context
 from manifestd.cli.output import emit, emit_json, table
+from manifestd.display import printable
+
+if TYPE_CHECKING:
+    from manifestd.model.failure import Failure
 
 _SIGNS: Final = {"pass": "+", "fail": "x", "unknown": "?", "error": "!"}
 
@@ -32,7 +36,8 @@ def status(context: Context, /, form: str, *, check: bool) -> int:
         found = status_of(store, datetime.now(UTC))
     if form == "json":
         emit_json(found)
-    elif not found.models:
+        return found.exit_code if check else 0
+    if not found.models:
         emit("No model was ever run: see `manifestd run --help`.\n")
     else:
         rows = [
@@ -48,7 +53,15 @@ def status(context: Context, /, form: str, *, check: bool) -> int:
             for model in found.models
         ]
         emit(table(rows, ("MODEL", "RESULT", "AGE", "LAST PASS", "EVIDENCE", "TREND", "WHAT")))
+    emit("".join(map(_error_text, found.errors)))
     return found.exit_code if check else 0
+
+
+def _error_text(error: Failure) -> str:
+    """Why the table may be shorter than the company's list."""
+    why = f": {error.why}" if error.why else ""
+    hint = f"  hint: {printable(error.hint)}\n" if error.hint else ""
+    return f"Models may be MISSING: {printable(error.what + why)}\n{hint}"
 
 
 def _since(moment: str | None, now: str) -> str:

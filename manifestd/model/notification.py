@@ -17,8 +17,9 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is told once when it appears and once when it is solved.
 
     Attributes:
-        model: As configured.
-        kind: ``side`` and ``model``: an error; ``problem``: content that contradicts its
+        model: As configured; empty for what is about the run itself.
+        kind: ``run``: a ``[[select]]`` that could not be asked, so that models may be missing;
+            ``side`` and ``model``: an error; ``problem``: content that contradicts its
             declared digest; ``file``, ``demand``: of a comparison;
             ``policy``: an objection; ``result``: a model that does not pass for no reason of
             its own; ``pass``: a model that began to pass, for channels that want to know.
@@ -31,7 +32,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     model: str
-    kind: Literal["side", "model", "problem", "file", "demand", "policy", "result", "pass"]
+    kind: Literal["run", "side", "model", "problem", "file", "demand", "policy", "result", "pass"]
     side: str
     path: str | None
     rule: str

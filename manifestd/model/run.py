@@ -145,6 +145,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         notes: What a reader must know besides (selection, models left out by ``--only`` …).
         errors: Why models may be missing from the list: each ``[[select]]`` that could not be
             asked. Those that are there were judged; the exit code is at least 3.
+        scope: Which models were to be judged: ``all`` of the configuration, ``some`` where
+            ``--only`` left models out, or those of a ``list`` (``--models``).
+        asked: The ``[[select]]`` entries that were asked, as configured; whether one of them
+            failed is in ``errors``. Empty with ``--offline``, which repeats the errors of the
+            run whose models it takes.
         bytes_read: Content bytes read.
         bytes_reused: Bytes of files whose measurement was taken over.
         requests: Requests made to sources.
@@ -163,6 +168,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     models: list[RunModel]
     notes: list[str] = []
     errors: list[Failure] = []
+    scope: Literal["all", "some", "list"] = "all"
+    asked: list[dict[str, Any]] = []
     bytes_read: int = 0
     bytes_reused: int = 0
     requests: int = 0
@@ -265,7 +272,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         at: Now.
         models: By name.
         last_run: Name of the last run that came to its end.
-        exit_code: What a run with these results would end with.
+        exit_code: What a run with these results and errors would end with.
+        errors: Why models may be missing here: each ``[[select]]`` that could not be asked by
+            the last run of the configuration's models.
     """
 
     schema: Literal["manifestd.status/v1"] = media_types.SCHEMA_STATUS
@@ -274,3 +283,4 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     models: list[StatusModel]
     last_run: str | None
     exit_code: Literal[0, 1, 3, 4]
+    errors: list[Failure] = []

@@ -86,15 +86,23 @@ def select_models(
             except UsageError:
                 raise
             except ManifestdError as error:
-                errors.append(_unasked(error, f"select[{number}].hf"))
+                errors.append(_unasked(error, f"select[{number}].hf", entry))
     return Selected(list(found), errors)
 
 
-def _unasked(error: ManifestdError, key: str) -> Failure:
+def asked_for(entry: Select) -> dict[str, Any]:
+    """What an entry asks for: its identity, which does not change when others come or go."""
+    asked = msgspec.to_builtins(entry.hf)
+    return {"hf": {key: value for key, value in asked.items() if value not in (None, [])}}
+
+
+def _unasked(error: ManifestdError, key: str, entry: Select) -> Failure:
     """The error of one entry, which it names."""
     failure = failure_of(error)
     return msgspec.structs.replace(
-        failure, what=f"{key}: {failure.what}", facts=failure.facts | {"key": key}
+        failure,
+        what=f"{key}: {failure.what}",
+        facts=failure.facts | {"key": key, "select": asked_for(entry)},
     )
 
 

@@ -21,7 +21,7 @@ from manifestd.model.change import Result
 from manifestd.model.run import Run, RunModel, StatusModel
 from manifestd.store import Store
 from manifestd.workflows.run_tally import Tally
-from manifestd.workflows.status import last_run, statuses
+from manifestd.workflows.status import last_run, statuses, unasked
 
 RESULTS: Final[tuple[Result, ...]] = get_args(Result)
 
@@ -60,6 +60,7 @@ _WHOLE: Final = {
     "manifestd_info": "1, with the version that wrote this.",
     "manifestd_written_timestamp_seconds": "When this was written.",
     "manifestd_models": "Models that were ever run, by last result.",
+    "manifestd_selects_failed": "[[select]] entries that could not be asked: models may be missing.",
 }
 
 
@@ -116,6 +117,7 @@ def metrics_of(store: Store, now: datetime) -> Iterator[str]:
             families.add("manifestd_models", {"result": result}, count)
         last = last_run(store)
         if last is not None:
+            families.add("manifestd_selects_failed", {}, len(unasked(store)))
             _run(families, store.runs.view(last).head)
         yield from families.text()
 

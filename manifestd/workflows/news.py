@@ -14,9 +14,9 @@ import msgspec
 
 from manifestd.model.change import Diff, FileDiff, Result
 from manifestd.model.notification import Notice
-from manifestd.model.run import RESULTS, RunModel
+from manifestd.model.run import RESULTS, Run, RunModel
 from manifestd.model.run_view import RunView
-from manifestd.reports.run_telling import Item, items, model_line
+from manifestd.reports.run_telling import Item, items, model_line, run_errors
 
 
 class Memo(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,26 +45,29 @@ class News(NamedTuple):
     gone: list[str]
 
 
-def news_of(run: RunView, told: Mapping[str, Memo], on: Collection[Result]) -> News:
+def news_of(
+    run: RunView,
+    told: Mapping[str, Memo],
+    on: Collection[Result],
+    selects: Collection[Mapping[str, Any]] = (),
+) -> News:
     """What to tell a channel. Of a model of which there is nothing to tell, nothing is kept.
 
     Args:
         run: What was found.
         told: What the channel was told and was not solved.
         on: Results it wants to be told of.
+        selects: The ``[[select]]`` entries there are now.
     """
     told_of: dict[str, list[str]] = {}
     for key, memo in told.items():
         told_of.setdefault(memo.notice.model, []).append(key)
-    new: dict[str, Memo] = {}
-    ended: dict[str, bool] = {}
+    unasked = _of_run(run.head)
+    new = _unheard(unasked, told, on)
+    ended = dict(_ended_selects(run.head, selects, told, unasked))
     for model in run.models():
         here = dict(_memos(model))
-        new |= {
-            key: memo
-            for key, memo in here.items()
-            if memo.notice.result in on and (key not in told or told[key].state != memo.state)
-        }
+        new |= _unheard(here, told, on)
         for key in told_of.get(model.name, ()):
             if key not in here and (dropped := _ended(told[key].notice, model)) is not None:
                 ended[key] = dropped
@@ -74,6 +77,53 @@ def news_of(run: RunView, told: Mapping[str, Memo], on: Collection[Result]) -> N
         solved={key: memo.notice for key, memo in told.items() if ended.get(key) is False},
         gone=[key for key in told if ended.get(key)],
     )
+
+
+def _unheard(
+    here: Mapping[str, Memo], told: Mapping[str, Memo], on: Collection[Result]
+) -> dict[str, Memo]:
+    """What the channel wants to hear and did not, or heard of another state."""
+    return {
+        key: memo
+        for key, memo in here.items()
+        if memo.notice.result in on and (key not in told or told[key].state != memo.state)
+    }
+
+
+def _of_run(head: Run) -> dict[str, Memo]:
+    """Key and memo of each ``[[select]]`` that could not be asked."""
+    return {
+        _select_key(error.facts.get("select", error.what)): Memo(
+            notice=Notice(
+                model="", kind="run", side="", path=None, rule=item.rule, result=item.result,
+                what=item.what, hint=item.hint,
+            ),
+            state=item.rule,
+        )
+        for error, item in zip(head.errors, run_errors(head), strict=True)
+    }  # fmt: skip
+
+
+def _ended_selects(
+    head: Run,
+    selects: Collection[Mapping[str, Any]],
+    told: Mapping[str, Memo],
+    unasked: Mapping[str, Memo],
+) -> Iterator[tuple[str, bool]]:
+    """As :func:`_ended`, of what was told of entries: key, and whether no word is to be said.
+
+    An entry that is gone from the configuration will never answer; one that this run did not ask
+    (``--offline``, ``--models``) is as it was.
+    """
+    asked, there = set(map(_select_key, head.asked)), set(map(_select_key, selects))
+    for key, memo in told.items():
+        if memo.notice.kind == "run" and key not in unasked and (key in asked or key not in there):
+            yield key, key not in there
+
+
+def _select_key(select: object) -> str:
+    """The place of an entry is what it asks for: its number changes when others come or go."""
+    return msgspec.json.encode(["", "run", select], order="deterministic").decode()
 
 
 def _ended(notice: Notice, model: RunModel) -> bool | None:

@@ -10,7 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -23,6 +23,7 @@ from manifestd.redact import redact
 from manifestd.reports.escape import shorten, visible
 from manifestd.reports.run_telling import run_headline
 from manifestd.store import Store
+from manifestd.workflows.discover import asked_for
 from manifestd.workflows.news import Memo, News, news_of
 
 if TYPE_CHECKING:
@@ -64,11 +65,12 @@ def notify_run(
         How many messages were delivered.
     """
     told = 0
+    selects = [asked_for(entry) for entry in config.select]
     for number, channel in enumerate(config.notify, 1):
         scheme = channel.url.partition("://")[0]
         label = f"notify {number} ({shorten(visible(redact(scheme)), 30)})"
         try:
-            told += _tell(store, channel, run, environ, clock)
+            told += _tell(store, channel, run, selects, environ, clock=clock)
         except ManifestdError as error:
             why = f" ({error.why})" if error.why else ""
             hint = f"; {error.hint}" if error.hint else ""
@@ -87,7 +89,9 @@ def _tell(
     store: Store,
     channel: Notify,
     run: RunView,
+    selects: list[dict[str, Any]],
     environ: Mapping[str, str],
+    *,
     clock: Callable[[], float],
 ) -> bool:
     from manifestd.notifiers import notifier_for
@@ -95,7 +99,7 @@ def _tell(
 
     name = channel_id(channel)
     told = {key: _MEMO.decode(data) for key, data in store.notified.load(name).items()}
-    news = news_of(run, told, channel.on)
+    news = news_of(run, told, channel.on, selects)
     if news.new or news.solved:
         notifier = notifier_for(
             Channel(
@@ -161,7 +165,9 @@ def _lines(new: list[Notice], solved: list[Notice], head: Run) -> Iterable[str]:
     if len(new) > _SHOWN:
         yield f"and {len(new) - _SHOWN} more"
     for notice in solved[:_SHOWN]:
-        yield _line("SOLVED", notice, f"was {notice.rule}")
+        # What is about the run itself has no place but in its words.
+        what = f": {notice.what}" if notice.kind == "run" else ""
+        yield _line("SOLVED", notice, f"was {notice.rule}{what}")
     if len(solved) > _SHOWN:
         yield f"and {len(solved) - _SHOWN} more solved"
     yield f"run {head.run_id}, started {head.started_at[:19]}Z"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -55,6 +55,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         own_outputs: Absolute paths that manifestd itself writes.
         notes: What a reader of the result must know besides.
         errors: Why models may be missing.
+        scope: Which models these are (:class:`~manifestd.model.run.Run`).
+        asked: The ``[[select]]`` entries that were asked for them.
     """
 
     models: Sequence[PlannedModel]
@@ -67,6 +69,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     own_outputs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     errors: tuple[Failure, ...] = ()
+    scope: Literal["all", "some", "list"] = "all"
+    asked: tuple[dict[str, Any], ...] = ()
 
 
 class OpenStore(Protocol):
@@ -210,6 +214,8 @@ def _run_of(
         models=[],
         notes=notes,
         errors=list(request.errors),
+        scope=request.scope,
+        asked=list(request.asked),
         bytes_read=tally.bytes_read,
         bytes_reused=tally.bytes_reused,
         requests=tally.requests,

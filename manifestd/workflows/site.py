@@ -125,7 +125,8 @@ def _history(store: Store, name: str) -> Iterator[tuple[str, RunModel]]:
 
 def _index(status: Status, lines: Mapping[str, str]) -> str:
     counts = msgspec.to_builtins(status.counts)
-    worst: Result = next((result for result in RESULTS if counts[result]), "pass")
+    there = counts | {"error": counts["error"] + len(status.errors)}
+    worst: Result = next((result for result in RESULTS if there[result]), "pass")
     total = sum(counts.values())
     return page(
         f"manifestd: {counts['pass']} of {total} models pass", _index_body(status, lines, worst)
@@ -138,6 +139,10 @@ def _index_body(status: Status, lines: Mapping[str, str], worst: Result) -> Iter
     yield f"<h1>{tag(worst, WORDS[worst])} {counts['pass']} of {total} models pass</h1>"
     last = f", last run {html(status.last_run)}" if status.last_run else ""
     yield f'<p class="quiet">As of {html(status.at[:19])}Z{last}</p>'
+    for error in status.errors:
+        why = f": {error.why}" if error.why else ""
+        hint = f" <em>{html(error.hint)}</em>" if error.hint else ""
+        yield f"<p>{tag('error', 'Models may be missing')} {html(error.what + why)}{hint}</p>"
     if not status.models:
         yield "<p>No model was ever run.</p>"
         return

@@ -6,15 +6,21 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
+from manifestd.errors import NotStoredError
 from manifestd.model.evidence import GRADES, Grade
+from manifestd.model.failure import Failure
 from manifestd.model.logentry import time_text
 from manifestd.model.run import RunModel, RunSide, Status, StatusModel
+from manifestd.model.run_view import RunView
 from manifestd.store import Store
 from manifestd.store.runs import Told
 from manifestd.workflows.run_tally import Tally
 
 TREND: Final = 10
 """Runs that the trend looks back."""
+
+_LOOK_BACK: Final = 100
+"""Runs among which the last one of the configuration's models is looked for."""
 
 
 def status_of(store: Store, now: datetime, *, trend: int = TREND) -> Status:
@@ -33,18 +39,54 @@ def status_of(store: Store, now: datetime, *, trend: int = TREND) -> Status:
     for model, document in statuses(store, now, trend=trend):
         found.append(model)
         tally.add(document)
+    errors = unasked(store)
     return Status(
         at=time_text(now),
         counts=tally.counts(),
         models=found,
         last_run=last_run(store),
-        exit_code=tally.exit_code(),
+        exit_code=tally.exit_code(errors),
+        errors=errors,
     )
 
 
 def last_run(store: Store) -> str | None:
     """Name of the last run that came to its end."""
     return next((row.run_id for row in store.runs.list() if row.finished), None)
+
+
+def unasked(store: Store) -> list[Failure]:
+    """Why models may be missing: what the last run of the configuration's models said of it.
+
+    A run of another list (``--models``) asked no ``[[select]]``, and mends none.
+    """
+    heads = (view.head for view in _views(store, _LOOK_BACK))
+    return next((head.errors for head in heads if head.scope != "list"), [])
+
+
+def last_whole_run(store: Store) -> RunView:
+    """The last run that was to judge every model of the configuration, and came to its end.
+
+    Raises:
+        NotStoredError: There is none.
+        TamperedError: A run's document is damaged.
+    """
+    for view in _views(store):
+        if view.head.scope == "all" and not view.head.interrupted:
+            return view
+    raise NotStoredError(
+        "no run of all models is finished, so nothing says what [[select]] finds",
+        why="offline it is not asked; runs that were interrupted, or had --only or --models, "
+        "do not have them all",
+        hint="run `manifestd run`",
+    )
+
+
+def _views(store: Store, most: int | None = None) -> Iterator[RunView]:
+    """The finished ones of the last runs, newest first."""
+    for row in store.runs.list(most):
+        if row.finished:
+            yield store.runs.view(row.run_id)
 
 
 def statuses(

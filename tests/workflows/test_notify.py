@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from manifestd.config import Config
-from manifestd.config.shape import Notify
+from manifestd.config.shape import HubSelect, Notify, Select
 from manifestd.model.change import FileDiff
 from manifestd.model.run import Run, RunModel
 from manifestd.model.run_view import ListedRun
@@ -58,8 +58,14 @@ def channel(state: Receiver, path: str = "/", **more: Any) -> Notify:
     return Notify(url=url, secret="${HOOK}", allow_private=True, **more)
 
 
-def tell(store: Store, run: Run, *channels: Notify, environ: Mapping[str, str] = SECRET) -> int:
-    config = Config(notify=list(channels))
+def tell(
+    store: Store,
+    run: Run,
+    *channels: Notify,
+    environ: Mapping[str, str] = SECRET,
+    select: Sequence[Select] = (),
+) -> int:
+    config = Config(notify=list(channels), select=list(select))
     return notify_run(store, config, ListedRun(run), environ, clock=lambda: 1_772_000_000.5)
 
 
@@ -328,6 +334,24 @@ def test_people_read_what_is_wrong_where(store: Store, heard: type[Heard]) -> No
     assert lines[2] == "run 20260301T101500Z-0123abcd, started 2026-03-01T10:15:00Z"
     tell(store, run_of(with_files()), Notify(url="heard://"))
     assert "SOLVED acme/drift: mirror: config.json: was different" in heard.messages[1].body
+
+
+def test_people_read_that_models_may_be_missing_and_of_its_end(
+    store: Store, heard: type[Heard]
+) -> None:
+    select, asked = (
+        [Select(hf=HubSelect(collection="acme/gone"))],
+        {"hf": {"collection": "acme/gone"}},
+    )
+    what = "select[0].hf: there is no collection acme/gone"
+    error = failure("source-not-found", what=what, facts={"select": asked})
+    broken = run_of(passing(), errors=[error], asked=[asked], exit_code=3)
+    for run in (broken, run_of(passing(), asked=[asked])):
+        assert tell(store, run, Notify(url="heard://"), select=select) == 1
+    first, last = heard.messages
+    assert first.title == "manifestd: 1 new; the model passed; models may be MISSING"
+    assert first.body.startswith(f"ERROR {what}\n")
+    assert last.body.startswith(f"SOLVED was source-not-found: {what}\n")
 
 
 def test_long_news_are_cut_and_counted(store: Store, heard: type[Heard]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from junitparser import JUnitXml
@@ -14,6 +16,7 @@ from manifestd.model.change import Result
 from manifestd.model.entry import Measurement
 from manifestd.model.failure import Failure
 from manifestd.model.run import RunModel, RunSide
+from tests.support.schemas import check_document
 from tests.workflows.run_world import World, by_name, configure, flip, new_world, publish, ran
 
 
@@ -59,13 +62,27 @@ class TestSelect:
             publish(world, name)
         configure(world, more=self.SELECT)
         found = world.run("run", "--offline")
-        assert (found.code, "no run is finished" in found.err) == (3, True)
+        assert (found.code, "no run of all models is finished" in found.err) == (3, True)
         ran(world, code=0)
         asked = len(world.hub.requests)
         document = ran(world, "--offline", code=0)
         assert set(by_name(document)) == {"acme/a", "acme/b"}
         assert len(world.hub.requests) == asked
         assert any("--offline" in note for note in document["notes"])
+
+    def test_offline_does_not_take_a_part_of_the_models_for_all(self, world: World) -> None:
+        for name in ("acme/a", "acme/b"):
+            publish(world, name)
+        configure(world, more=self.SELECT)
+        (world.home / "list.txt").write_text("acme/a\n")
+        ran(world, "--only", "acme/a", code=0)
+        refused = world.run("run", "--offline")
+        assert (refused.code, "no run of all models is finished" in refused.err) == (3, True)
+        ran(world, code=0)
+        ran(world, "--only", "acme/a", code=0)
+        ran(world, "--models", "list.txt", code=0)
+        assert set(by_name(ran(world, "--offline", code=0))) == {"acme/a", "acme/b"}
+        assert len(ran(world, "--offline", "--only", "acme/b", code=0)["models"]) == 1
 
     def test_a_selection_that_finds_nothing_is_refused(self, world: World) -> None:
         publish(world, "other/c")
@@ -103,7 +120,7 @@ class TestSelectThatFails:
     ) -> None:
         for side in ("a", "b"):
             world.write(f"{side}/own", {"config.json": b"{}"})
-        world.hub.faults.add("/api/models", "status:503", times=None)
+        world.hub.faults.add(r"/api/models\?", "status:503", times=None)
         sides = '[defaults]\nsides = { a = "a/{name}", b = "b/{name}" }\n'
         configure(world, "own", more=TestSelect.SELECT, sides=sides)
         forms = ("json", "markdown", "html", "junit", "sarif", "csv")
@@ -120,7 +137,7 @@ class TestSelectThatFails:
         assert [(suite.name, suite.errors) for suite in suites] == [("(run)", 1), ("own", 0)]
 
     def test_a_run_without_any_model_still_writes_its_reports(self, world: World) -> None:
-        world.hub.faults.add("/api/models", "status:503", times=None)
+        world.hub.faults.add(r"/api/models\?", "status:503", times=None)
         configure(world, more=TestSelect.SELECT)
         document = ran(world, "--only", "acme/*", "--report", "junit:junit.xml", code=3)
         assert (document["models"], len(document["errors"])) == ([], 1)
@@ -132,6 +149,96 @@ class TestSelectThatFails:
         configure(world, "other/c", more=self.FAILING)
         online = ran(world, code=3)
         assert ran(world, "--offline", code=3)["errors"] == online["errors"]
+
+    def test_a_channel_hears_of_it_once_and_once_when_it_answers_again(self, world: World) -> None:
+        self.listen(world)
+        world.hub.faults.add(r"/api/models\?", "status:503", times=None)
+        for options in ((), (), ("--offline",), ("--models", "list.txt")):
+            ran(world, *options)
+        [told] = self.told(world)
+        [new] = told["new"]
+        assert (new["kind"], new["model"], new["rule"], new["result"]) == (
+            "run", "", "source-unreachable", "error",
+        )  # fmt: skip
+        assert new["what"].startswith("select[0].hf: ")
+        assert told["solved"] == []
+        world.hub.faults.clear()
+        # Another entry before it does not make it another one.
+        text = (world.home / "manifestd.toml").read_text()
+        more = '[[select]]\nhf = { author = "other" }\n[[select]]'
+        (world.home / "manifestd.toml").write_text(text.replace("[[select]]", more))
+        ran(world, code=0)
+        ran(world, code=0)
+        [told] = self.told(world)
+        assert (told["new"], told["solved"]) == ([], [new])
+
+    def test_an_entry_that_is_configured_away_is_forgotten_without_a_word(
+        self, world: World
+    ) -> None:
+        self.listen(world)
+        world.hub.faults.add(r"/api/models\?", "status:503", times=None)
+        ran(world, code=3)
+        assert len(self.told(world)) == 1
+        text = (world.home / "manifestd.toml").read_text()
+        (world.home / "manifestd.toml").write_text(text.replace(TestSelect.SELECT, ""))
+        ran(world, code=0)
+        assert self.told(world) == []
+        (world.home / "manifestd.toml").write_text(text)
+        ran(world, code=3)
+        assert len(self.told(world)) == 1
+
+    def test_a_channel_for_failures_only_hears_nothing_of_it(self, world: World) -> None:
+        self.listen(world, 'on = ["fail"]\n')
+        world.hub.faults.add(r"/api/models\?", "status:503", times=None)
+        ran(world, code=3)
+        assert self.told(world) == []
+
+    def test_status_and_metrics_say_that_models_may_be_missing(self, world: World) -> None:
+        self.listen(world)
+        world.hub.faults.add(r"/api/models\?", "status:503", times=None)
+        ran(world, code=3)
+        for options in ((), ("--only", "other/c"), ("--models", "list.txt")):
+            ran(world, *options)
+            found = world.run("status", "--check")
+            assert found.code == 3
+            assert "other/c  pass" in found.out
+            assert "\nModels may be MISSING: select[0].hf: " in found.out
+            assert "\n  hint: " in found.out
+            document = world.run("status", "--format", "json").json
+            check_document("status", json.dumps(document))
+            assert [error["facts"]["key"] for error in document["errors"]] == ["select[0].hf"]
+            assert document["exitCode"] == 3
+            assert "\nmanifestd_selects_failed 1\n" in world.run("metrics").out
+        assert world.run("report", "site", "-o", "site").code == 0
+        assert "Models may be missing" in (world.home / "site/index.html").read_text()
+        world.hub.faults.clear()
+        ran(world, code=0)
+        assert "MISSING" not in world.run("status").out
+        assert world.run("status", "--check").code == 0
+        assert "\nmanifestd_selects_failed 0\n" in world.run("metrics").out
+
+    @staticmethod
+    def listen(world: World, more: str = "") -> None:
+        """A listed model, an entry, a list besides, and a program that keeps what it is told."""
+        publish(world, "other/c")
+        publish(world, "acme/a")
+        (world.home / "list.txt").write_text("other/c\n")
+        notify = f'[[notify]]\nurl = "exec:///bin/sh?arg=-c&arg=cat>>{world.home}/told"\n{more}'
+        configure(world, "other/c", more=TestSelect.SELECT + notify)
+
+    @staticmethod
+    def told(world: World) -> list[Any]:
+        """What it was told since it was asked last."""
+        path = world.home / "told"
+        text = path.read_text() if path.exists() else ""
+        path.unlink(missing_ok=True)
+        decoder, found = json.JSONDecoder(), []
+        while text:
+            document, end = decoder.raw_decode(text)
+            check_document("notification", json.dumps(document))
+            found.append(document)
+            text = text[end:]
+        return found
 
     def test_a_plan_says_it_too(self, world: World) -> None:
         publish(world, "other/c")
