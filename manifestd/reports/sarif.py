@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
 from manifestd import canonical
-from manifestd._version import __version__
 from manifestd.model.change import Diff, FileDiff
 from manifestd.model.run_view import RunView
 from manifestd.reports.base import Report, ReportOptions
 from manifestd.reports.escape import uri, visible
 from manifestd.reports.json_lines import json_pieces
-from manifestd.reports.sarif_run import run_of
+from manifestd.reports.sarif_run import Rule, driver_of, run_of
 from manifestd.reports.telling import based, headline, outcomes, placed, title, told
 
 _SCHEMA: Final = (
@@ -20,15 +19,37 @@ _SCHEMA: Final = (
 )
 
 _RULES: Final = {
-    "different": "The file's bytes differ between the two sides.",
-    "leftOnly": "The file is missing on the right side.",
-    "rightOnly": "The file is only on the right side.",
-    "moved": "The same bytes are under another path.",
-    "unverifiable": "No digest that both sides have is strong enough to decide.",
-    "equivalent": "Other bytes, which no known reader can tell apart.",
-    "signature": "A side is not signed by a key that counts.",
-    "incomplete": "A side could not be listed or read completely.",
-    "finding": "Something else that the comparison found.",
+    "different": Rule(
+        "The file's bytes differ between the two sides.",
+        "Look at the keys or tensors that are named, then copy the file again from the reference.",
+    ),
+    "leftOnly": Rule(
+        "The file is missing on the right side.", "Copy the file again from the reference."
+    ),
+    "rightOnly": Rule(
+        "The file is only on the right side.", "Find out who put it there, or remove it."
+    ),
+    "moved": Rule(
+        "The same bytes are under another path.",
+        "Rename it back, or say in manifestd.toml that it may move (paths).",
+    ),
+    "unverifiable": Rule(
+        "No digest that both sides have is strong enough to decide.",
+        "Take the snapshot again with --read all, or ask the store for a sha256 checksum.",
+    ),
+    "equivalent": Rule(
+        "Other bytes, which no known reader can tell apart.",
+        "Nothing to do, unless only the same bytes will do (--strict).",
+    ),
+    "signature": Rule(
+        "A side is not signed by a key that counts.",
+        "manifestd verify says which key signed it; sign it, or trust that key.",
+    ),
+    "incomplete": Rule(
+        "A side could not be listed or read completely.",
+        "Mend what the snapshot names, and take it again.",
+    ),
+    "finding": Rule("Something else that the comparison found.", "The message says what to do."),
 }
 _LEVELS: Final = {"fail": "error", "unknown": "warning", "pass": "note"}
 
@@ -43,7 +64,7 @@ class SarifReport(Report):
         """The log with one run. Identical files give no result."""
         results = outcomes(diff)
         found = [
-            _of_finding(item)
+            _of_finding(item, diff)
             for item in diff.findings
             if item.get("rule") not in {"strict", "min-impact"}
         ]
@@ -65,14 +86,11 @@ def _log(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run(diff: Diff, results: list[dict[str, Any]]) -> dict[str, Any]:
-    rules = [
-        {"id": name, "shortDescription": {"text": text}, "name": name}
-        for name, text in _RULES.items()
-    ]
-    driver = {"name": "manifestd", "version": __version__, "rules": rules}
     return {
-        "tool": {"driver": driver},
-        "automationDetails": {"id": f"manifestd-diff/{uri(title(diff))}"},
+        "tool": {"driver": driver_of(_RULES)},
+        # The slash at its end makes all of it the category: without one, the last part of the
+        # name would tell runs apart, and one model's alerts would replace another's.
+        "automationDetails": {"id": f"manifestd-diff/{uri(title(diff))}/"},
         "invocations": [{"executionSuccessful": diff.result != "error"}],
         "columnKind": "unicodeCodePoints",
         "properties": {
@@ -116,18 +134,20 @@ def _of_file(file: FileDiff, result: str, diff: Diff) -> dict[str, Any]:
     }
 
 
-def _of_finding(finding: dict[str, Any]) -> dict[str, Any]:
+def _of_finding(finding: dict[str, Any], diff: Diff) -> dict[str, Any]:
+    """A finding; one about the whole model stands at its name: GitHub takes none without a place."""
     rule = str(finding.get("rule"))
     rule = rule if rule in _RULES else "finding"
     path = finding.get("path")
     name = f"{visible(path)}: " if isinstance(path, str) else ""
-    result = {
+    what = str(finding.get("what"))
+    place = path if isinstance(path, str) else title(diff)
+    identity = [title(diff), rule, place, what]
+    return {
         "ruleId": rule,
         "ruleIndex": list(_RULES).index(rule),
         "level": _LEVELS.get(str(finding.get("result")), "warning"),
-        "message": {"text": name + visible(str(finding.get("what")))},
+        "message": {"text": name + visible(what)},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri(place)}}}],
+        "partialFingerprints": {"manifestdDiff/v1": canonical.digest_of(identity)[7:]},
     }
-    if isinstance(path, str):
-        place = {"artifactLocation": {"uri": uri(path)}}
-        result["locations"] = [{"physicalLocation": place}]
-    return result

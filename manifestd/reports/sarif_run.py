@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from manifestd import canonical
 from manifestd._version import __version__
@@ -24,40 +24,80 @@ from manifestd.reports.telling import based
 _LEVELS: Final = {"fail": "error", "error": "error", "unknown": "warning", "pass": "note"}
 _POLICY: Final = "policy/"
 _CONFIGURATION: Final = "manifestd.toml"
-_MORE_RULES: Final = {
-    "run": "Models may be missing from the run.",
-    "side": "A side could not be snapshotted.",
-    "model": "The model could not be judged.",
-    "problem": "Content contradicts the digest that its source declares.",
-    "warning": "Something in the files that a reader warns of.",
-}
 
+
+class Rule(NamedTuple):
+    """What a rule's results have in common; code scanning shows both beside each of them.
+
+    Attributes:
+        what: What is wrong.
+        help: What to do.
+    """
+
+    what: str
+    help: str
+
+
+_MORE_RULES: Final = {
+    "run": Rule(
+        "Models may be missing from the run.",
+        "Mend what the message names, and run it again: nothing is said of those models.",
+    ),
+    "side": Rule(
+        "A side could not be snapshotted.",
+        "Check its name and what the credentials may see; until it answers, nothing is known of it.",
+    ),
+    "model": Rule("The model could not be judged.", "The message says why, and what to do."),
+    "problem": Rule(
+        "Content contradicts the digest that its source declares.",
+        "Somebody or something changed what was stored: look today, and do not use it.",
+    ),
+    "warning": Rule(
+        "Something in the files that a reader warns of.", "Look at it; the result does not change."
+    ),
+}
 
 Objects = Iterator[dict[str, Any]]
 
 
-def run_of(run: RunView, known: Mapping[str, str]) -> tuple[dict[str, Any], Objects, Objects]:
+def run_of(run: RunView, known: Mapping[str, Rule]) -> tuple[dict[str, Any], Objects, Objects]:
     """The SARIF run object with its long lists empty, then these: the models and the results.
 
     Args:
         run: What to show; it is passed over for the rules, and again for each list.
-        known: The rules of single comparisons, id -> sentence.
+        known: The rules of single comparisons, by id.
     """
     rules = {**known, **_MORE_RULES}
     for name in sorted({finding.rule for model in run.models() for finding in model.policy}):
-        rules[_POLICY + name] = f"The policy's rule {visible(name)} objects."
+        rules[_POLICY + name] = Rule(
+            f"The policy's rule {visible(name)} objects.",
+            "Do what the message says, correct [policy] in manifestd.toml, or waive it for a time.",
+        )
     numbers = {name: number for number, name in enumerate(rules)}
-    driver = {
+    wrong = (_error(item, numbers) for item in run_errors(run.head))
+    results = (_result(item, model, numbers) for model in run.models() for item in items(model))
+    return _object(run.head, driver_of(rules)), map(_summary, run.models()), chain(wrong, results)
+
+
+def driver_of(rules: Mapping[str, Rule]) -> dict[str, Any]:
+    """The tool with its rules, in the order that ``ruleIndex`` counts.
+
+    Without ``name``: SARIF wants one that is not the id. With ``fullDescription`` and ``help``:
+    GitHub demands them.
+    """
+    return {
         "name": "manifestd",
         "version": __version__,
         "rules": [
-            {"id": name, "shortDescription": {"text": text}, "name": name}
-            for name, text in rules.items()
+            {
+                "id": name,
+                "shortDescription": {"text": rule.what},
+                "fullDescription": {"text": f"{rule.what} {rule.help}"},
+                "help": {"text": rule.help},
+            }
+            for name, rule in rules.items()
         ],
     }
-    wrong = (_error(item, numbers) for item in run_errors(run.head))
-    results = (_result(item, model, numbers) for model in run.models() for item in items(model))
-    return _object(run.head, driver), map(_summary, run.models()), chain(wrong, results)
 
 
 def _object(head: Run, driver: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 
-import jsonschema
 import pytest
 from junitparser import Error, JUnitXml
 
@@ -18,7 +17,7 @@ from manifestd.reports.base import ReportOptions
 from manifestd.reports.run_telling import result_of, run_headline
 from tests.contracts.report_suite import HOSTILE
 from tests.reports.run_making import drifted, failure, passing, run_of
-from tests.reports.test_sarif import SHAPE
+from tests.support.sarif import check_sarif
 from tests.support.schemas import check_document
 
 
@@ -77,9 +76,7 @@ def test_junit_has_a_suite_of_its_own_for_it() -> None:
 
 
 def test_sarif_fits_the_schema_and_says_that_it_was_no_success() -> None:
-    log = json.loads(render("sarif", broken()))
-    jsonschema.Draft7Validator(SHAPE).validate(log)
-    [run] = log["runs"]
+    [run] = check_sarif(render("sarif", broken()))["runs"]
     [result] = [result for result in run["results"] if result["ruleId"] == "run"]
     assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == "run"
     assert result["level"] == "error"
