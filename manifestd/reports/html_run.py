@@ -57,7 +57,7 @@ def _head(run: Run) -> Iterator[str]:
     lines += [("Note", note) for note in run.notes]
     if lines:
         yield "<ul>" + "".join(f"<li>{label}: {html(text)}</li>" for label, text in lines) + "</ul>"
-    yield "<table><thead><tr><th>Result</th><th>Model</th><th>What</th><th>First thing to do</th>"
+    yield '<table><thead><tr><th>Result</th><th>Model</th><th class="what">What</th><th>First thing to do</th>'
     yield "</tr></thead><tbody>"
 
 

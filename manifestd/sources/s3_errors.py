@@ -168,7 +168,7 @@ def _answered(error: boto.ClientError, place: str, bucket: str, key: str | None)
     if code == "NoSuchBucket" or (key is None and code in _GONE):
         return SourceNotFoundError(
             f"the bucket {bucket} does not exist",
-            hint="check its name, AWS_PROFILE and AWS_ENDPOINT_URL_S3",
+            hint="check the bucket's name, AWS_PROFILE and AWS_ENDPOINT_URL_S3",
             facts=facts,
         )
     if code in _THROTTLED or status in {429, 503}:

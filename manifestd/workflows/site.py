@@ -146,7 +146,7 @@ def _index_body(status: Status, lines: Mapping[str, str], worst: Result) -> Iter
     if not status.models:
         yield "<p>No model was ever run.</p>"
         return
-    yield "<table><thead><tr><th>Result</th><th>Model</th><th>What</th><th>Looked at</th>"
+    yield '<table><thead><tr><th>Result</th><th>Model</th><th class="what">What</th><th>Looked at</th>'
     yield "<th>Last pass</th><th>Known by</th><th>Trend</th></tr></thead><tbody>"
     order = {result: place for place, result in enumerate(RESULTS)}
     for model in sorted(status.models, key=lambda found: order[found.result]):

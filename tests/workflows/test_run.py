@@ -78,7 +78,7 @@ class TestTwentyModels:
         bucket = trouble["acme/m09"]["error"]
         assert (bucket["code"], bucket["exitCode"]) == ("source-not-found", 3)
         assert "buckets" in bucket["what"]
-        assert "check its name" in bucket["hint"]
+        assert "check the bucket's name" in bucket["hint"]
 
         [differing] = trouble["acme/m07"]["diffs"][0]["files"]
         assert (differing["path"], differing["verdict"]) == ("model.safetensors", "different")
