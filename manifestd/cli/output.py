@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,11 +14,12 @@ from typing import Any, Final, TextIO
 import click
 import msgspec
 
+from manifestd.cli.context import Context
 from manifestd.cli.log import tell, writes_json
 from manifestd.cli.streams import is_device, silence
 from manifestd.cli.workflow_commands import guarded
 from manifestd.display import printable
-from manifestd.errors import ManifestdError
+from manifestd.errors import ManifestdError, UsageError
 from manifestd.model.failure import failure_of
 
 _BLOCK: Final = 1 << 16
@@ -101,7 +103,15 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def write_lines(path: Path, lines: Iterable[bytes]) -> None:
-    """As :func:`write_file`, piece by piece; what making the pieces raises leaves no file."""
+    """As :func:`write_file`, piece by piece; what making the pieces raises leaves no file.
+
+    Raises:
+        UsageError: It is a file that manifestd lives by.
+        ManifestdError: It cannot be written.
+    """
+    running = click.get_current_context(silent=True)
+    if running is not None and isinstance(running.obj, Context):
+        refuse_own(running.obj, path)
     there = is_device(path)
     target = path if there else path.with_name(path.name + ".part")
     try:
@@ -119,6 +129,23 @@ def write_lines(path: Path, lines: Iterable[bytes]) -> None:
         if not there:
             with suppress(OSError):
                 target.unlink()
+
+
+def refuse_own(context: Context, path: Path) -> None:
+    """A result written over the store, the configuration or a key would be the end of it.
+
+    Raises:
+        UsageError: It is one of these, under whatever name.
+    """
+    try:
+        own = context.own_outputs()
+    except ManifestdError:
+        return  # who needs the configuration will say what is wrong with it
+    if os.path.realpath(path) in set(map(os.path.realpath, own)):
+        raise UsageError(
+            f"{printable(str(path))} is a file of manifestd itself: nothing is written over it",
+            hint="name another file",
+        )
 
 
 def emit_json(document: Any, output: Path | None = None) -> None:

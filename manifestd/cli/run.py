@@ -15,7 +15,7 @@ import click
 
 from manifestd._version import __version__
 from manifestd.cli.context import READ_ONCE, Context
-from manifestd.cli.output import emit, emit_json, emit_lines, table, write_lines
+from manifestd.cli.output import emit, emit_json, emit_lines, table
 from manifestd.display import printable, size_text
 from manifestd.errors import ConfigError, ManifestdError, UsageError
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from manifestd.model.failure import Failure
     from manifestd.model.run import Run, RunPlan
     from manifestd.model.run_view import RunView
-    from manifestd.reports.base import Report
     from manifestd.signing.base import Signer
     from manifestd.workflows.run_plan import PlannedModel
 
@@ -73,13 +72,15 @@ def run(context: Context, /, form: str, reports: tuple[str, ...], **options: Any
     The models and their sides stand in manifestd.toml. One model's failure never
     stops or hides another. A run that was interrupted goes on where it stopped.
     """
-    written = [_report(text) for text in reports]
+    from manifestd.cli.run_reports import renderer, wanted_reports, write_reports
+
+    written = wanted_reports(context, reports)
     _check_notify(context, options)
     chosen = _models(context, options)
     if options["plan"]:
-        return _plan(context, chosen, options, form)
+        return _plan(context, chosen, options, form, reports=bool(reports))
     _warn_of_doubts(context, chosen, options)
-    stdout = _renderer(form)
+    stdout = renderer(form)
     signer = None if options["no_sign"] else context.signer(options["key"])
     if signer is None and not options["no_sign"]:
         log.warning("no signing key is configured: snapshots and results will be unsigned")
@@ -87,12 +88,16 @@ def run(context: Context, /, form: str, reports: tuple[str, ...], **options: Any
     found = _run(context, chosen, options, signer=signer, outputs=outputs)
     with context.open_store(cache=READ_ONCE) as store:
         view = store.runs.view(found.run_id)
-        emit_lines(stdout.run(view, _options(options, color=True)))
-        plain = _options(options, color=False)
-        for renderer, path in written:
-            write_lines(path, (piece.encode() for piece in renderer.run(view, plain)))
+        unprinted = None
+        try:
+            emit_lines(stdout.run(view, _options(options, color=True)))
+        except ManifestdError as error:
+            unprinted = error
+        codes = write_reports(written, view, _options(options, color=False)) | {found.exit_code}
         _tell_others(context, view, notify=not options["no_notify"])
-    return 130 if found.interrupted else found.exit_code
+    if unprinted is not None:
+        raise unprinted
+    return 130 if found.interrupted else next(code for code in (4, 1, 3, 0) if code in codes)
 
 
 def _run(
@@ -244,6 +249,8 @@ def _plan(
     chosen: _Chosen,
     options: dict[str, Any],
     form: str,
+    *,
+    reports: bool,
 ) -> int:
     import tempfile
 
@@ -254,6 +261,8 @@ def _plan(
         raise UsageError(f"--plan has no format {form!r}", hint="use text or json")
     if options["offline"]:
         raise UsageError("--plan asks the sources for their listings, --offline forbids it")
+    if reports:
+        raise UsageError("--plan judges nothing that a --report could hold", hint="leave it out")
     with tempfile.TemporaryDirectory(prefix="manifestd-") as folder:
         path, write = context.store_path, False
         if not path.exists():
@@ -304,33 +313,6 @@ def _plan_text(plan: RunPlan) -> str:
 
 
 # -- results --------------------------------------------------------------------------------
-
-
-def _report(text: str) -> tuple[Report, Path]:
-    """One ``--report``, refused before the run if it could not be written after it."""
-    form, colon, name = text.partition(":")
-    if not colon or not name:
-        raise UsageError(
-            f"--report {text}: no file", hint="write FORMAT:FILE, for instance junit:report.xml"
-        )
-    if name == "-":
-        raise UsageError(
-            f"--report {text}: a report is a file", hint=f"--format {form} prints the result"
-        )
-    path = Path(name)
-    if not path.parent.is_dir():
-        raise UsageError(f"--report {text}: there is no directory {path.parent}")
-    return _renderer(form), path
-
-
-def _renderer(form: str) -> Report:
-    from manifestd.reports import REPORTS
-
-    if form not in REPORTS.names():
-        raise UsageError(
-            f"there is no report format {form!r}", hint="known are " + ", ".join(REPORTS.names())
-        )
-    return REPORTS.load(form)()
 
 
 def _options(options: dict[str, Any], *, color: bool) -> Any:

@@ -157,23 +157,40 @@ def read_models(path: Path) -> list[Model]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text") from error
-    models = [_listed(row, f"{path} line {number}") for number, row in _rows(text)]
+    lines: dict[str, str] = {}
+    models: list[Model] = []
+    for where, row in _rows(text, path):
+        model = _listed(row, where)
+        if model.name in lines:
+            raise ConfigError(
+                f"{where}: {model.name!r} stands in {lines[model.name]} already",
+                hint="remove one of the two",
+            )
+        lines[model.name] = where
+        models.append(model)
     if not models:
-        raise ConfigError(f"{path} names no model")
+        raise ConfigError(
+            f"{path} names no model", hint="write one name a line, or CSV name,left,right"
+        )
     return models
 
 
-def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(text.split("\n"), 1):
+def _rows(text: str, path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Where each line is, and its cells; ends of lines are those of any system."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    for number, line in enumerate(lines, 1):
+        where = f"{path} line {number}"
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
             row = next(csv.reader(io.StringIO(line.strip()), strict=True))
         except csv.Error as error:
-            raise ConfigError(f"line {number} of the list of models: {error}") from error
+            raise ConfigError(
+                f"{where} is no CSV: {error}", hint="close each quote on the line that opens it"
+            ) from error
         row = [cell.strip() for cell in row]
-        if row != ["name", "left", "right"]:
-            yield number, row
+        if [cell.lower() for cell in row] != ["name", "left", "right"]:
+            yield where, row
 
 
 def _listed(row: Sequence[str], where: str) -> Model:

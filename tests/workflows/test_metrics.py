@@ -157,6 +157,24 @@ def test_the_command_writes_a_file_that_appears_whole(
     assert command_line(["--store", str(store.path), "metrics", "-o", "no/such/m.prom"]) == 3
 
 
+def test_no_result_is_written_over_the_store_or_the_configuration(
+    tmp_path: Path,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    keep_run(store, every_end())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MANIFESTD_CONFIG", raising=False)
+    (tmp_path / "manifestd.toml").write_text("[store]\n")
+    (tmp_path / "link").symlink_to(store.path)
+    for target in ("s.db", "s.db-wal", "link", "manifestd.toml"):
+        before = (tmp_path / target).read_bytes()
+        assert command_line(["--store", "s.db", "metrics", "-o", target]) == 2
+        assert "nothing is written over it" in capsys.readouterr().err
+        assert (tmp_path / target).read_bytes() == before
+
+
 def test_the_dashboard_asks_for_metrics_that_there_are_and_its_panels_do_not_overlap() -> None:
     text = (Path(__file__).parents[2] / "docs" / "grafana-dashboard.json").read_text()
     dashboard = json.loads(text)

@@ -285,6 +285,25 @@ class TestEveryFile:
             assert f"(mirror: {same} identical files)" in named
         assert "all 9 files are identical" in (world.home / "r.html").read_text()
 
+    def test_a_report_that_cannot_be_written_hides_neither_the_result_nor_the_others(
+        self, world: World
+    ) -> None:
+        publish(world, "acme/one", flip)
+        told = f'[[notify]]\nurl = "exec:///bin/sh?arg=-c&arg=cat>{world.home}/told"\n'
+        configure(world, "acme/one", more=told)
+        reports = ("--report", "html:/dev/full", "--report", "junit:j.xml")
+        found = world.run("run", "--format", "json", *reports)
+        assert found.code == 1
+        assert "Error: /dev/full cannot be written: No space left on device" in found.err
+        assert found.json["schema"] == "manifestd.run/v1"
+        assert ET.parse(world.home / "j.xml").getroot().get("failures") == "1"
+        assert json.loads((world.home / "told").read_bytes())["result"] == "fail"
+
+    def test_a_passing_run_without_its_report_is_no_success(self, world: World) -> None:
+        publish(world, "acme/one")
+        configure(world, "acme/one")
+        assert world.run("run", "--report", "html:/dev/full").code == 3
+
     def test_a_format_that_there_is_not_is_named_before_anything_is_asked(
         self, world: World
     ) -> None:

@@ -96,7 +96,13 @@ def test_mistakes_are_named_before_any_request(world: World, case: str) -> None:
         (("--report", "junit"), "write FORMAT:FILE"),
         (("--report", "text:-"), "--format text prints the result"),
         (("--report", "junit:no/where.xml"), "there is no directory no"),
+        (("--report", "junit:snapshots"), "snapshots is a directory"),
+        (("--report", "html:one", "--report", "csv:./one"), "html:one is written to that file"),
+        (("--report", "html:manifestd.toml"), "a file of manifestd itself"),
+        (("--report", "html:snapshots/../keys/manifestd.pem"), "a file of manifestd itself"),
+        (("--report", "html:snapshots/manifestd.db"), "a file of manifestd itself"),
         (("--report", "yunit:x.xml"), "junit"),
+        (("--plan", "--report", "html:x.html"), "leave it out"),
         (("--format", "yaml"), "known are"),
         (("--plan", "--offline"), "--offline forbids it"),
         (("--plan", "--format", "html"), "use text or json"),
@@ -152,10 +158,11 @@ class TestPlainLists:
         [
             (b"a,b\n", "line 1: 2 cells"),
             (b"# x\n\na,,c\n", "line 3: 3 cells"),
-            (b'a,"b\n', "unexpected end of data"),
+            (b'ok/ok\r\na,"b\r\n', "list.txt line 2 is no CSV: unexpected end of data"),
             (b"\n# nothing\n", "names no model"),
             (b"\xff\xfe\n", "not UTF-8"),
-            (b"a/b\na/b\n", "stands there twice"),
+            (b"a/b\r# x\ra/b\r", "list.txt line 3: 'a/b' stands in list.txt line 1 already"),
+            (b"\xef\xbb\xbfName,Left,Right\r\n", "names no model"),
         ],
     )
     def test_what_is_no_list_is_refused(self, world: World, text: bytes, what: str) -> None:
