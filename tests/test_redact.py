@@ -61,6 +61,14 @@ def test_user_and_password_go_from_any_kind_of_url() -> None:
         assert shown == f"{scheme}://{HIDDEN}@host/path"
 
 
+def test_a_repository_without_an_organisation_is_no_user() -> None:
+    for text in ("hf://gpt2@main", "run `x hf-cache://gpt2@v1 --all`", "'hf://{name}@main'"):
+        assert redact(text) == text
+    assert redact("hf://user:secret@host") == f"hf://{HIDDEN}@host"
+    assert redact(f"hf://{HUB}@main") == f"hf://{HIDDEN}@main"
+    assert redact("https://token@hub.example/gpt2") == f"https://{HIDDEN}@hub.example/gpt2"
+
+
 def test_every_url_of_a_text_is_cleaned() -> None:
     shown = redact("https://a.example/x?s=1 then https://u:p@b.example/y?s=2")
     assert shown == f"https://a.example/x?{HIDDEN} then https://{HIDDEN}@b.example/y?{HIDDEN}"
