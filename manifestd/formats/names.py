@@ -8,6 +8,12 @@ _CARDS: Final = frozenset({"readme.md", "model_card.md", "modelcard.md", "model-
 _TEXT_NAMES: Final = frozenset({
     "vocab.txt", "merges.txt", "modelfile", ".gitattributes", ".gitignore", "dockerfile", "makefile",
 })  # fmt: skip
+# Where secrets are found that were never to be published: unless they are kept, nobody looks.
+_SECRET_NAMES: Final = frozenset({
+    ".env", ".netrc", ".git-credentials", ".npmrc", ".pypirc", "credentials",
+    "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519",
+})  # fmt: skip
+_SECRET_SUFFIXES: Final = (".env", ".pem", ".key", ".conf", ".properties")
 _TEXT_STEMS: Final = frozenset({
     "license", "licence", "copying", "notice", "use_policy", "usage_policy", "readme", "authors",
 })  # fmt: skip
@@ -83,6 +89,8 @@ def reader_name(path: str) -> str | None:
     if next_kind(name) is not None:
         return "named"
     if name in _TEXT_NAMES or name.endswith(_TEXT_SUFFIXES) or name.split(".")[0] in _TEXT_STEMS:
+        return "text"
+    if name in _SECRET_NAMES or name.endswith(_SECRET_SUFFIXES) or name.startswith(".env."):
         return "text"
     return None
 

@@ -120,6 +120,19 @@ def test_a_template_that_moved_to_its_own_file_is_recognised() -> None:
         ("a.GGUF", "gguf"),
         ("picture.png", None),
         (".gitattributes", "text"),
+        *(
+            (name, "text")
+            for name in (
+                ".env",
+                "prod.env",
+                ".env.local",
+                "a/.netrc",
+                ".npmrc",
+                "id_rsa",
+                "server.pem",
+                "a.conf",
+            )
+        ),
     ],
 )
 def test_files_go_to_the_reader_of_their_name(path: str, name: str | None) -> None:
