@@ -247,9 +247,8 @@ def _of_policy(finding: RunFinding) -> Item:
     what, mark = finding.what, ""
     if finding.waived is not None:
         note = finding.waived
-        what += (
-            f" (waived by {note.get('owner')} until {note.get('expires')}: {note.get('reason')})"
-        )
+        until = str(note.get("expires"))[:10]
+        what += f" (waived by {note.get('owner')} until {until}: {note.get('reason')})"
         mark = "waived"
     elif finding.severity == "warning":
         mark = "warning"

@@ -320,7 +320,7 @@ class TestWords:
         assert [(rule, result) for rule, result, _ in told] == [
             ("licenses", "fail"), ("forbidden", "pass"), ("security", "pass"),
         ]  # fmt: skip
-        assert "waived by alice until 2027-03-31" in told[1][2]
+        assert "(waived by alice until 2027-03-31: until 4.2)" in told[1][2]
 
     def test_an_error_of_a_side_is_told_once(self) -> None:
         assert [item.kind for item in items(gated())] == ["side"]
