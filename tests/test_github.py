@@ -65,6 +65,16 @@ def test_a_run_gives_a_summary_and_an_annotation_for_each_trouble(
     assert any(line.startswith("::warning title=manifestd%3A acme/unsure") for line in lines)
 
 
+def test_a_model_with_many_files_hides_no_other_model(summary: Path, capsys: Capture) -> None:
+    tell(run_of(drifted("a/one"), drifted("a/two"), gated("a/last")), summary)
+    lines = capsys.readouterr().err.splitlines()
+    models = [
+        line.split("::")[1].rpartition(" ")[2] for line in lines if line.startswith("::error")
+    ]
+    assert models[:3] == ["a/one", "a/two", "a/last"]
+    assert len(models) == len(set(lines) - {line for line in lines if "::warning" in line}) == MOST
+
+
 def test_a_diff_gives_them_too(summary: Path, capsys: Capture) -> None:
     tell(failing(), summary)
     assert "config.json" in summary.read_text()

@@ -16,7 +16,7 @@ from manifestd.redact import redact
 from manifestd.reports.base import ReportOptions
 from manifestd.reports.escape import shorten, visible
 from manifestd.reports.markdown import MarkdownReport
-from manifestd.reports.run_telling import items, run_errors
+from manifestd.reports.run_telling import Item, items, run_errors
 from manifestd.reports.telling import outcomes, title, told
 
 log = logging.getLogger(__name__)
@@ -62,17 +62,29 @@ def tell_github(found: RunView | Diff, environ: Mapping[str, str]) -> None:
 
 
 def _of_run(found: RunView) -> Iterator[tuple[str, str]]:
-    """(error or warning, command) of what does not pass, in the order of the configuration."""
+    """(error or warning, command) of what does not pass, in the order of the configuration.
+
+    First one of each kind for each model, then the others: few are shown, and a model with many
+    files must not hide the next one.
+    """
     for item in run_errors(found.head):
-        hint = f" ({item.hint})" if item.hint else ""
-        yield _annotation(item.result, "run", item.what + hint)
-    for model in found.models(failing_only=True):
-        for item in items(model):
-            if item.result != "pass":
-                where = f"{item.path}: " if item.path is not None else ""
-                side = f"{item.side}: " if item.side else ""
-                hint = f" ({item.hint})" if item.hint else ""
-                yield _annotation(item.result, model.name, side + where + item.what + hint)
+        yield _of_item("run", item)
+    for first in (True, False):
+        for model in found.models(failing_only=True):
+            kinds: set[str] = set()
+            for item in items(model):
+                if item.result != "pass":
+                    kind, line = _of_item(model.name, item)
+                    if first != (kind in kinds):
+                        yield kind, line
+                    kinds.add(kind)
+
+
+def _of_item(name: str, item: Item) -> tuple[str, str]:
+    where = f"{item.path}: " if item.path is not None else ""
+    side = f"{item.side}: " if item.side else ""
+    hint = f" ({item.hint})" if item.hint else ""
+    return _annotation(item.result, name, side + where + item.what + hint)
 
 
 def _of_diff(found: Diff) -> Iterator[tuple[str, str]]:
