@@ -6,7 +6,7 @@ Texts from here are not escaped yet: each report escapes them for its medium.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final, Literal, NamedTuple
 
 from manifestd.display import size_text
@@ -166,12 +166,16 @@ def next_steps(model: RunModel) -> list[str]:
         for side in model.sides.values()
         if side.error is not None and side.error.code == "source-not-found" and not side.error.hint
     ]
+    wrong = list(_contradictions(model))
+    doubtful = {item.path for item in wrong if item.side == model.reference}
     steps += [
-        item.hint or f"find out why {item.path} on {item.side} is not what was declared of it"
-        for item in list(_contradictions(model))[:_FEW]
+        f"{item.hint} ({item.path} on {item.side})"
+        if item.hint
+        else f"find out why {item.path} on {item.side} is not what was declared of it"
+        for item in wrong[:_FEW]
     ]
     for side, diff in zip(model.compared, model.diffs, strict=False):
-        steps += _of_diff(side, diff)
+        steps += _of_diff(side, diff, doubtful)
     steps += _of_policies(model)
     found = [step for step in dict.fromkeys(steps) if step]
     if model.result != "pass":
@@ -280,8 +284,12 @@ def _of_policies(model: RunModel) -> Iterator[str]:
         yield f"{hint} ({few_names(paths)})" if paths else hint
 
 
-def _of_diff(side: str, diff: Diff) -> Iterator[str]:
-    """Steps for one comparison; the reference is right by definition, so the other is mended."""
+def _of_diff(side: str, diff: Diff, doubtful: Collection[str | None]) -> Iterator[str]:
+    """Steps for one comparison; the reference is right by definition, so the other is mended.
+
+    Not by files whose bytes there are not what was declared of them: copied, they would replace
+    what may be the last good ones.
+    """
     results = outcomes(diff)
     wrong = [file for file in diff.files if results[file.path] != "pass"]
     here, there = placed(diff.left), diff.right.source
@@ -290,8 +298,10 @@ def _of_diff(side: str, diff: Diff) -> Iterator[str]:
         if places:
             yield f"look at {', '.join(places[:_FEW])} in {file.path}"
     again = [file.path for file in wrong if file.verdict in {"different", "leftOnly"}]
-    if again:
-        yield f"copy {few_names(again)} again from {here} to {there}"
+    if kept := [path for path in again if path in doubtful]:
+        yield f"copy nothing of {few_names(kept)} from {here}: its bytes there are in doubt"
+    if good := [path for path in again if path not in doubtful]:
+        yield f"copy {few_names(good)} again from {here} to {there}"
     extra = [file.path for file in wrong if file.verdict == "rightOnly"]
     if extra:
         yield f"remove {few_names(extra)} from {there}, or find out who put it there"

@@ -147,7 +147,7 @@ class Assembly:
                 path=entry.path,
                 code="digest-mismatch",
                 what=f"its bytes have {algorithm} {value}, the source's {grade} value is {stated}",
-                hint="copy the file again from the reference, or ask who changed it",
+                hint="do not use it: compare it with another copy, and ask who changed it",
                 severity="mismatch",
             )
         )

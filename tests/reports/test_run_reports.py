@@ -276,6 +276,23 @@ class TestWords:
         steps = next_steps(drifted("$(reboot)`x`"))
         assert "check again: manifestd run --only '$(reboot)`x`'" in steps
 
+    def test_bytes_of_the_reference_that_are_in_doubt_are_not_to_be_copied(self) -> None:
+        flipped = drifted()
+        problem = Problem(
+            path="config.json", code="digest-mismatch", severity="mismatch", what="flipped",
+            hint="do not use it",
+        )  # fmt: skip
+        hub = msgspec.structs.replace(flipped.sides["hub"], problems=[problem])
+        sides = {**flipped.sides, "hub": hub}
+        before = next_steps(flipped)
+        steps = next_steps(msgspec.structs.replace(flipped, sides=sides))
+        assert any(step.startswith("copy config.json, ") for step in before)
+        assert steps[0] == "do not use it (config.json on hub)"
+        assert any(step.startswith("copy nothing of config.json from hf://") for step in steps)
+        [copied] = [step for step in steps if step.startswith("copy ") and " again from " in step]
+        assert "config.json" not in copied
+        assert "gone.txt" in copied
+
     def test_a_passing_model_has_nothing_to_do(self) -> None:
         assert next_steps(passing()) == []
 
