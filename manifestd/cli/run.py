@@ -195,7 +195,7 @@ def _models(context: Context, options: dict[str, Any]) -> _Chosen:
         kept = []
     if len(kept) < len(planned):
         notes.append(f"{len(planned) - len(kept)} of {len(planned)} models left out by --only")
-    scope: Any = "list" if listed else "some" if options["only"] else "all"
+    scope: Any = "list" if listed else "some" if len(kept) < len(planned) else "all"
     return _Chosen(kept, notes, errors, scope, asked)
 
 

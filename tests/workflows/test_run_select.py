@@ -78,9 +78,9 @@ class TestSelect:
         ran(world, "--only", "acme/a", code=0)
         refused = world.run("run", "--offline")
         assert (refused.code, "no run of all models is finished" in refused.err) == (3, True)
-        ran(world, code=0)
-        ran(world, "--only", "acme/a", code=0)
-        ran(world, "--models", "list.txt", code=0)
+        assert ran(world, "--only", "*", code=0)["scope"] == "all"
+        assert ran(world, "--only", "acme/a", code=0)["scope"] == "some"
+        assert ran(world, "--models", "list.txt", code=0)["scope"] == "list"
         assert set(by_name(ran(world, "--offline", code=0))) == {"acme/a", "acme/b"}
         assert len(ran(world, "--offline", "--only", "acme/b", code=0)["models"]) == 1
 
