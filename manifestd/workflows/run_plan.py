@@ -24,7 +24,13 @@ MAX_LIST: Final = 64 * 1024 * 1024
 
 
 class ListedModel(Model, frozen=True, kw_only=True):
-    """A model from a plain list; one that brings its sides has no others."""
+    """A model from a plain list; one that brings its sides has no others.
+
+    Attributes:
+        where: The line of the list.
+    """
+
+    where: str
 
 
 class PlannedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,14 +81,15 @@ def plan_models(config: Config, models: Sequence[Model] | None = None) -> list[P
 def _planned(config: Config, model: Model, key: str) -> PlannedModel:
     sides: dict[str, Reference] = {}
     alone = isinstance(model, ListedModel) and bool(model.sides)
+    entry = model.where if isinstance(model, ListedModel) else f"{config.label}: {key}"
     templates = model.sides if alone else config.defaults.sides | model.sides
     for side, template in templates.items():
         own = side in model.sides
-        where = f"{config.label}: {f'{key}.sides' if own else 'defaults.sides'}.{side}"
+        where = f"{entry}.sides.{side}" if own else f"{config.label}: defaults.sides.{side}"
         sides[side] = _reference(config, fill(template, model.name, where), model.name, where)
     if len(sides) < 2:
         raise ConfigError(
-            f"{config.label}: {key}: {model.name} has "
+            f"{entry}: {model.name} has "
             + ("one side, which cannot be compared with anything" if sides else "no sides"),
             hint='give every model its sides: [defaults] sides = { hub = "hf://{name}@main", '
             'mirror = "s3://BUCKET/{name}/" }',
@@ -195,13 +202,14 @@ def _rows(text: str, path: Path) -> Iterator[tuple[str, list[str]]]:
 
 def _listed(row: Sequence[str], where: str) -> Model:
     if len(row) == 1:
-        return ListedModel(name=row[0])
+        return ListedModel(name=row[0], where=where)
     if len(row) != 3 or not all(row):
         raise ConfigError(
             f"{where}: {len(row)} cells",
             hint="write a name, or name,left,right with both references",
         )
-    return ListedModel(name=row[0], sides=_literal({"left": row[1], "right": row[2]}))
+    sides = _literal({"left": row[1], "right": row[2]})
+    return ListedModel(name=row[0], sides=sides, where=where)
 
 
 def _literal(sides: Mapping[str, str]) -> dict[str, str]:

@@ -161,12 +161,14 @@ class TestPlainLists:
             (b'ok/ok\r\na,"b\r\n', "list.txt line 2 is no CSV: unexpected end of data"),
             (b"\n# nothing\n", "names no model"),
             (b"\xff\xfe\n", "not UTF-8"),
+            (b"a/b\nx,hf://a/b,s4://c/\n", "list.txt line 2.sides.right: for the model x"),
+            (b"#\nx\n", "list.txt line 2: x has no sides"),
             (b"a/b\r# x\ra/b\r", "list.txt line 3: 'a/b' stands in list.txt line 1 already"),
             (b"\xef\xbb\xbfName,Left,Right\r\n", "names no model"),
         ],
     )
     def test_what_is_no_list_is_refused(self, world: World, text: bytes, what: str) -> None:
-        configure(world)
+        configure(world, sides="" if "no sides" in what else SIDES)
         world.write("", {"list.txt": text})
         found = world.run("run", "--models", "list.txt")
         assert found.code == 2
