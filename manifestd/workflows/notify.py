@@ -161,7 +161,8 @@ def _whole(document: bytes, run: RunView) -> Iterator[bytes]:
 
 def _lines(new: list[Notice], solved: list[Notice], head: Run) -> Iterable[str]:
     for notice in new[:_SHOWN]:
-        yield _line(notice.result.upper(), notice, notice.what)
+        hint = f" ({notice.hint})" if notice.hint else ""
+        yield _line(notice.result.upper(), notice, notice.what + hint)
     if len(new) > _SHOWN:
         yield f"and {len(new) - _SHOWN} more"
     for notice in solved[:_SHOWN]:

@@ -330,7 +330,10 @@ def test_people_read_what_is_wrong_where(store: Store, heard: type[Heard]) -> No
     )
     lines = message.body.splitlines()
     assert lines[0].startswith("FAIL acme/drift: mirror: config.json: /torch_dtype: ")
-    assert lines[1] == "ERROR acme/gated: hub: the model is gated and this token has no access"
+    assert lines[1] == (
+        "ERROR acme/gated: hub: the model is gated and this token has no access"
+        " (ask for access on its page)"
+    )
     assert lines[2] == "run 20260301T101500Z-0123abcd, started 2026-03-01T10:15:00Z"
     tell(store, run_of(with_files()), Notify(url="heard://"))
     assert "SOLVED acme/drift: mirror: config.json: was different" in heard.messages[1].body
@@ -350,7 +353,7 @@ def test_people_read_that_models_may_be_missing_and_of_its_end(
         assert tell(store, run, Notify(url="heard://"), select=select) == 1
     first, last = heard.messages
     assert first.title == "manifestd: 1 new; the model passed; models may be MISSING"
-    assert first.body.startswith(f"ERROR {what}\n")
+    assert first.body.startswith(f"ERROR {what} (ask for access on its page)\n")
     assert last.body.startswith(f"SOLVED was source-not-found: {what}\n")
 
 
