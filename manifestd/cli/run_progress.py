@@ -116,6 +116,8 @@ class _Objects(RunProgress):
     """One structured log line for each model."""
 
     def _model(self, model: RunModel) -> None:
+        from manifestd.workflows.status import in_short
+
         sides = {
             name: {
                 "source": side.reference,
@@ -134,6 +136,7 @@ class _Objects(RunProgress):
             "result": model.result,
             "verdict": model.verdict,
             "exitCode": model.exit_code,
+            "what": in_short(model),
             "seconds": model.seconds,
             "sides": sides,
         }

@@ -141,6 +141,8 @@ class TestTwentyModels:
         assert {line["runId"] for line in told.values()} == {document["runId"]}
         line = told["acme/m07"]
         assert (line["result"], line["exitCode"]) == ("fail", 1)
+        assert line["what"] == "model.safetensors is different"
+        assert told["acme/m00"]["what"] is None
         assert line["source"] == "hf://acme/m07@main"
         assert line["revision"] == by_name(document)["acme/m07"]["sides"]["hub"]["revision"]
 
