@@ -134,7 +134,10 @@ def only(models: Sequence[PlannedModel], patterns: Sequence[str]) -> list[Planne
     """
     if not patterns:
         return list(models)
-    found = [model for model in models if matches_any(model.name, patterns)]
+    # A name with brackets means itself, too: that is what a report says to run.
+    found = [
+        model for model in models if model.name in patterns or matches_any(model.name, patterns)
+    ]
     if not found:
         names = [model.name for model in models]
         near = difflib.get_close_matches(patterns[0], names, n=1, cutoff=0.4)

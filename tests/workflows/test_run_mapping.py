@@ -119,6 +119,15 @@ def test_wrong_usage_is_refused_before_any_request(
     assert (world.hub.requests, world.s3.seen) == ([], [])
 
 
+def test_only_takes_the_name_of_a_model_as_it_is(world: World) -> None:
+    sides = '[defaults]\nsides = { a = "a/{name}", b = "b/{name}" }\n'
+    for side in ("a", "b"):
+        world.write(f"{side}/x[1]", {"f": b"1"})
+    configure(world, "x[1]", "x1", sides=sides)
+    assert list(by_name(ran(world, "--only", "x[1]", code=3))) == ["x[1]", "x1"]
+    assert list(by_name(ran(world, "--only", "x[[]1]", code=0))) == ["x[1]"]
+
+
 def test_only_takes_globs_and_says_what_it_left_out(world: World) -> None:
     for name in ("acme/a1", "acme/a2", "acme/b1"):
         publish(world, name)
