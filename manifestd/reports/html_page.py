@@ -23,10 +23,10 @@ th,td{text-align:left;vertical-align:top;padding:.35rem .6rem;border-bottom:1px 
 th{white-space:nowrap}
 code,.path{font-family:ui-monospace,monospace;font-size:.92em;overflow-wrap:anywhere;unicode-bidi:isolate}
 .path{min-width:11rem;max-width:24rem}
-.what{min-width:min(20rem,35vw)}
+.what{min-width:min(15rem,30vw)}
 td{overflow-wrap:anywhere}
 td:nth-child(-n+2),td:last-child{overflow-wrap:normal}
-.tag,.size{white-space:nowrap}
+.tag,.size,.when{white-space:nowrap}
 ul.changes code{white-space:pre-wrap}
 ul.changes{margin:.2rem 0;padding-left:1.2rem}
 .quiet{opacity:.75}

@@ -154,8 +154,9 @@ def _index_body(status: Status, lines: Mapping[str, str], worst: Result) -> Iter
         yield (
             f"<tr><td>{tag(model.result, WORDS[model.result])}</td>"
             f'<td class="path"><a href="{page_name(model.name)}">{html(model.name)}</a></td>'
-            f"<td>{html(lines[model.name])}</td><td>{html(model.at[:19])}Z</td>"
-            f"<td>{passed}</td><td>{html(model.evidence or 'nothing')}</td>"
+            f'<td>{html(lines[model.name])}</td><td class="when">{html(model.at[:19])}Z</td>'
+            f'<td class="when">{passed}</td>'
+            f"<td>{html(model.evidence or 'nothing')}</td>"
             f"<td>{_trend(model)}</td></tr>"
         )
     yield "</tbody></table>"
