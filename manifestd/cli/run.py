@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shlex
 import sys
 from contextlib import nullcontext
 from functools import partial
@@ -171,6 +172,11 @@ def _models(context: Context, options: dict[str, Any]) -> _Chosen:
     listed = options["models_file"] is not None
     if listed:
         planned = plan_models(config, read_models(options["models_file"]))
+        name = shlex.quote(str(options["models_file"]))
+        # The steps of each model speak of the configuration's: they know of no list.
+        notes.append(
+            f"the models are those of a list: check one again with --models {name} --only NAME"
+        )
     elif not config.model and not config.select:
         raise ConfigError(
             f"{config.label} names no model",

@@ -156,9 +156,12 @@ class TestPlainLists:
             b'name,left,right\nmine,hf://acme/a,"copy {1}"\ntheirs,s3://bucket/acme/a,hf://acme/a\n'
         )
         world.write("", {"list.csv": csv})
-        found = by_name(ran(world, "--models", "list.csv", code=0))
+        document = ran(world, "--models", "list.csv", code=0)
+        found = by_name(document)
         assert list(found) == ["mine", "theirs"]
         assert list(found["mine"]["sides"]) == ["left", "right"]
+        [note] = document["notes"]
+        assert note.endswith("with --models list.csv --only NAME")
         assert found["mine"]["sides"]["right"]["reference"].endswith("/copy {1}")
         assert found["theirs"]["sides"]["left"]["reference"] == "s3://bucket/acme/a/"
 
