@@ -185,8 +185,12 @@ class _Evaluation:
                     rule="min_evidence",
                     path=file.path,
                     what=f"its sha256 is {how}; the policy asks for {minimum}",
-                    hint="take the snapshot again with --read all"
-                    + (" --fresh" if file.grade == "reused" else ""),
+                    # Whatever is read once is reused by the next run: to ask for more is
+                    # to ask for a fresh snapshot before each.
+                    hint='accept what was measured before and has not changed: min_evidence = "reused"'
+                    "; or take the snapshot again with --read all --fresh"
+                    if file.grade == "reused"
+                    else "take the snapshot again with --read all",
                     facts={"evidence": file.grade},
                 )
             )

@@ -69,6 +69,14 @@ def test_evidence_is_measured_file_by_file(grade: str, minimum: str, fails: bool
     assert bool(judged(file("a", grade=grade), min_evidence=minimum)) is fails
 
 
+def test_who_asks_for_more_than_a_second_run_can_give_is_told_what_to_ask_for() -> None:
+    [found] = judged(file("a", grade="reused"), min_evidence="measured")
+    assert found.hint is not None
+    assert 'min_evidence = "reused"' in found.hint
+    [found] = judged(file("a", grade="declared"), min_evidence="measured")
+    assert found.hint == "take the snapshot again with --read all"
+
+
 def test_pinned_files_must_be_there_and_be_the_same() -> None:
     good, bad = "sha256:" + "a" * 64, "sha256:" + "b" * 64
     assert judged(file("tokenizer.json"), pinned={"tokenizer.json": good}) == []
