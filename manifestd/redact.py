@@ -42,10 +42,14 @@ _NAMED = re.compile(
 )
 # Whole addresses, with a host or without, each looked at once.
 _ADDRESS = re.compile(r"(?i)(?:\b[a-z][a-z0-9+.-]{0,30}:/|(?<![^\s\"'(=]))/[^\s\"<>]+")
-# Up to the last @ before the path: a password may hold one.
-_USER = re.compile(r"(?s)([^:/?#]*://)([^/?#]*)@")
-# There a repository without an organisation stands before the @, and its revision behind it.
-_REVISED = frozenset({"hf://", "hf-cache://"})
+# Up to the last @ before the path: a password may hold one. What stands before the one @ of a Hub
+# reference is no user: hf://gpt2@main.
+_USER = re.compile(
+    r"""(?xi)
+    ( \bhf(?:-cache)?://[^:@/?#]*(?=@[^@/?#]*(?:[/?#]|\Z)) )
+  | (?<=://)[^/?#]*@
+    """
+)
 _QUERY = re.compile(r"(?s)([^?#]*)([?#])(.*)")
 # Addresses whose path is the secret.
 _HOOK = re.compile(
@@ -74,15 +78,13 @@ def redact(text: str) -> str:
 
 def _without_secrets(found: re.Match[str]) -> str:
     """An address without user and query; the path stays."""
-    text = _USER.sub(_without_user, found[0], count=1)
+    text = _USER.sub(_without_user, found[0])
     # A quotation mark may be part of a password, or the end of an address in a list of them.
     return "'".join(map(_without_query, text.split("'")))
 
 
 def _without_user(found: re.Match[str]) -> str:
-    if found[1].lower() in _REVISED and ":" not in found[2]:
-        return found[0]
-    return f"{found[1]}{HIDDEN}@"
+    return found[1] or f"{HIDDEN}@"
 
 
 def _without_query(address: str) -> str:
@@ -90,7 +92,7 @@ def _without_query(address: str) -> str:
 
     Of an address without a host, and of what stands after a #, only what has names and values.
     """
-    address = _USER.sub(_without_user, address, count=1)
+    address = _USER.sub(_without_user, address)
     parts = _QUERY.fullmatch(address)
     if parts is None or not parts[3]:
         return address

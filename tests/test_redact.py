@@ -80,6 +80,8 @@ def test_every_url_of_a_text_is_cleaned() -> None:
         "",
         "config.json: size is 3 bytes, expected 2",
         "hf://openai-community/gpt2@main",
+        "no 'hf://gpt2@main', and no 'hf-cache://gpt2@refs/pr/1'",
+        'sides = { hub = "hf://{name}@main" }',
         "https://huggingface.co/gpt2/resolve/main/config.json",
         "the hf_hub library",
         "what is AKIA?",
@@ -109,6 +111,10 @@ def test_cleaning_twice_changes_nothing_more(text: str) -> None:
         "https://user:pa@SECRET@host/x",
         "https://user:p'SECRET@host/x",
         "['https://host/','https://user:SECRET@host/x']",
+        "https://user:pa@host,https://user:SECRET@host/x",
+        "hf://gpt2@main,https://user:SECRET@host/x",
+        "hf://user:SECRET@host/x",
+        "hf://gpt2@SECRET@host/x",
         "Authorization: Token SECRET",
         "Authorization: AWS4-HMAC-SHA256 Credential=x/y, SignedHeaders=host, Signature=SECRET",
         "{b'Authorization': b'Bearer SECRET'}",
@@ -143,8 +149,20 @@ def test_words_about_secrets_are_none(text: str) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["a.", "a://", "a://'", "a://b?'", "authorization: ", "Cookie: a=b;", "hf_", "https://a#", "/"],
+    [
+        "a.",
+        "a://",
+        "a://'",
+        "a://b?'",
+        "authorization: ",
+        "Cookie: a=b;",
+        "hf_",
+        "https://a#",
+        "/",
+        "hf://a@b",
+    ],
 )
 def test_no_text_makes_it_slow(piece: str) -> None:
     # Where every place began a search to the end, each of these took minutes.
     assert len(redact(piece * 100_000)) > 0
+    assert len(redact("https://host/" + piece * 100_000)) > 0
