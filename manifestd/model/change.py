@@ -72,7 +72,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None = None
 
 
-class TensorDiff(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+class TensorDiff(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Tensors of one weight file: how many are the same, and which are not."""
 
     same: int = 0
@@ -91,8 +91,10 @@ class FileDiff(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
 
     path: str
     verdict: Verdict
-    role: Role = "other"
-    impact: Impact = "none"
+    # From factories: readers want to find `other` and `none` written out, and a plain default
+    # would be left out.
+    role: Role = msgspec.field(default_factory=lambda: "other")
+    impact: Impact = msgspec.field(default_factory=lambda: "none")
     left: FileSide | None = None
     right: FileSide | None = None
     basis: Basis | None = None

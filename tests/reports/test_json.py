@@ -8,7 +8,7 @@ from typing import ClassVar
 import msgspec
 import pytest
 
-from manifestd.model.change import Diff
+from manifestd.model.change import Diff, FileDiff, TensorDiff
 from tests.contracts.report_suite import (
     HOSTILE,
     ReportSuite,
@@ -28,6 +28,19 @@ class TestJson(ReportSuite):
         text = self.render(diff)
         check_document("diff", text)
         assert json.loads(text)["result"] == diff.result
+
+    def test_role_impact_and_lists_of_tensors_are_written_also_when_they_say_nothing(self) -> None:
+        plain = FileDiff(path="a.bin", verdict="identical", tensors=TensorDiff(same=1))
+        document = json.loads(self.render(msgspec.structs.replace(passing(), files=[plain])))
+        assert document["files"] == [
+            {
+                "path": "a.bin", "verdict": "identical", "role": "other", "impact": "none",
+                "tensors": {
+                    "same": 1, "unknown": 0, "changed": [], "leftOnly": [], "rightOnly": [],
+                    "metadata": "same",
+                },
+            }
+        ]  # fmt: skip
 
     @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
     def test_names_come_back_as_they_were(self, name: str) -> None:

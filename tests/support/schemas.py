@@ -291,8 +291,14 @@ def _definition(kind: type, generated: dict[str, Any], *, closed: bool) -> dict[
         if field.name in described:
             schema = {"description": described[field.name], **schema}
         properties[encoded] = schema
-    # Without omit_defaults every member is always written, so every member is required.
-    always = generated["required"] if config.omit_defaults else list(properties)
+    # With omit_defaults a member is always written that has no default, or one from a factory
+    # (other than of an empty collection); without it every member is. Those are required.
+    left_out = (msgspec.NODEFAULT, list, dict, set)
+    always = [
+        field.encode_name
+        for field in msgspec.structs.fields(kind)
+        if not config.omit_defaults or field.required or field.default_factory not in left_out
+    ]
     if kind.__name__ == "Descriptor":
         always = ["mediaType", "digest", "size", "annotations"]
     result: dict[str, Any] = {"description": summary, "type": "object", "properties": properties}
