@@ -27,25 +27,30 @@ def oms() -> None:
 @click.argument("signature", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("reference")
 @click.option(
-    "--key", "key_file", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The publisher's public key (PEM). Keys inside the signature are never used.",
+    "--key", "key_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The publisher's public key (PEM); without it those that the configuration trusts for "
+    "snapshots. Keys inside the signature are never used.",
 )  # fmt: skip
 @FORMAT
 @click.pass_obj
-def verify(context: Context, signature: Path, reference: str, key_file: Path, form: str) -> int:
+def verify(
+    context: Context, signature: Path, reference: str, key_file: Path | None, form: str
+) -> int:
     """Check a model signature against a stored snapshot; the model's bytes are not needed."""
     from manifestd.model.oms import EXIT_CODES
     from manifestd.workflows.oms import MAX_SIGNATURE, verify_signature
 
-    key = read_public(key_file)
+    by = context.trust() if key_file is None else read_public(key_file)
     with context.gathered(reference) as (store, [known]):
-        result = verify_signature(store, known, read_named(signature, MAX_SIGNATURE), key)
+        result = verify_signature(store, known, read_named(signature, MAX_SIGNATURE), by)
     if form == "json":
         emit_json(result)
         return EXIT_CODES[result.answer]
     found = result.outcome
-    by = f" by the key {result.key[:12]}" if result.key else ""
-    emit(f"{result.answer.upper()}{by}: {printable(signature.name)}, {printable(result.source)}\n")
+    whose = f" by the key {result.key[:12]}" if result.key else ""
+    emit(
+        f"{result.answer.upper()}{whose}: {printable(signature.name)}, {printable(result.source)}\n"
+    )
     if found.why:
         emit(f"  why: {printable(found.why)}\n")
     if result.answer != "bad signature":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from manifestd import canonical
@@ -23,11 +24,13 @@ from manifestd.signing.base import Signer
 from manifestd.signing.dsse import (
     Opened,
     OtherTrustError,
+    Verified,
     open_bundle,
     sign_statement,
     verify_bundle,
 )
 from manifestd.signing.public import PublicKey, read_public_key
+from manifestd.signing.trust import Trust
 from manifestd.store import Store
 
 MAX_SIGNATURE: Final = 64 * 1024 * 1024
@@ -36,40 +39,57 @@ _LOOKED_AT: Final = 1024 * 1024
 _SHOWN: Final = 20
 
 
-def verify_signature(store: Store, reference: str, signature: bytes, key: PublicKey) -> OmsResult:
+def verify_signature(
+    store: Store, reference: str, signature: bytes, by: PublicKey | Trust
+) -> OmsResult:
     """Check a publisher's signature against a stored snapshot, the model's bytes absent.
 
-    The signature over the payload comes first, with the given key; only then is the payload
-    parsed (docs/howto/oms.md has the steps).
+    The signature over the payload comes first; only then is the payload parsed
+    (docs/howto/oms.md has the steps).
+
+    Args:
+        store: Where the snapshot is.
+        reference: Which one.
+        signature: The file's bytes.
+        by: The key it must be by, or the keys that count here: then one of those that may sign
+            snapshots now.
 
     Raises:
         UsageError, UndecidedError: The reference names no snapshot, or several.
     """
     digest = store.snapshots.resolve(reference)
     record = store.snapshots.load(digest)
-    model, verified = None, False
+    model, key = None, None
     try:
-        payload = verify_bundle(signature, [key], own=False, max_size=MAX_SIGNATURE).payload
-        claim = read_claim(payload)
-        model, verified = claim.model, True
+        opened = _opened(signature, by)
+        claim = read_claim(opened.payload)
+        model, key = claim.model, opened.key.key_id
         files, own_path = _files(store, record, signature)
         outcome = judge(claim, files, own_path, _left_out(record))
     except OtherTrustError as error:
         outcome = Outcome(answer="cannot check", why=error.told())
     except NotVerifiedError as error:
-        outcome = _refused(signature, error, key)
+        outcome = _refused(signature, error, by)
     return OmsResult(
         snapshot=digest,
         manifest=record.manifest,
         source=record.source,
         model=model,
-        key=key.key_id if verified else None,
+        key=key,
         answer=outcome.answer,
         outcome=outcome,
     )
 
 
-def _refused(signature: bytes, error: NotVerifiedError, key: PublicKey) -> Outcome:
+def _opened(signature: bytes, by: PublicKey | Trust) -> Verified:
+    keys = by.public_keys() if isinstance(by, Trust) else [by]
+    opened = verify_bundle(signature, keys, own=False, max_size=MAX_SIGNATURE)
+    if isinstance(by, Trust):
+        by.require(opened.key, "snapshot", datetime.now(UTC))
+    return opened
+
+
+def _refused(signature: bytes, error: NotVerifiedError, by: PublicKey | Trust) -> Outcome:
     """A signature that is wrong; or one of version 0.2, which no DSSE verifier could accept."""
     try:
         parts = open_bundle(signature, max_size=MAX_SIGNATURE)
@@ -78,8 +98,8 @@ def _refused(signature: bytes, error: NotVerifiedError, key: PublicKey) -> Outco
         return Outcome(answer="bad signature", why=error.told())
     if old:
         return Outcome(answer="cannot check", why=old_version().told())
-    if isinstance(error, UntrustedError):
-        return Outcome(answer="bad signature", why=not_by(parts, key))
+    if isinstance(error, UntrustedError) and not isinstance(by, Trust):
+        return Outcome(answer="bad signature", why=not_by(parts, by))
     return Outcome(answer="bad signature", why=error.told())
 
 

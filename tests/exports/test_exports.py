@@ -374,6 +374,24 @@ def test_an_unknown_format_is_named_with_those_there_are(export: Export) -> None
     assert "sha256sum" in f"{refused.value.what} {refused.value.hint}"
 
 
+def test_what_the_configured_key_signed_is_verified_by_the_keys_that_count_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_tree(tmp_path / "m", MODEL)
+    assert run(["init"]) == 0
+    assert run(["-q", "snapshot", "dir", "m"]) == 0
+    assert run(["export", "m", "--as", "oms", "-o", "model.sig"]) == 0
+    capsys.readouterr()
+    assert run(["oms", "verify", "model.sig", "m"]) == 0
+    assert capsys.readouterr().out.startswith("VERIFIED by the key ")
+    configuration = tmp_path / "manifestd.toml"
+    text = configuration.read_text()
+    configuration.write_text(text.replace('may = ["snapshot", "tag"]', 'may = ["tag"]'))
+    assert run(["oms", "verify", "model.sig", "m"]) == 4
+    assert "it may tag, not snapshot" in capsys.readouterr().out
+
+
 def test_the_commands_write_and_verify(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -407,6 +425,9 @@ def test_the_commands_write_and_verify(
     capsys.readouterr()
     assert run([*check[:5], "other.pem.pub"]) == 4
     assert "as signed" not in capsys.readouterr().out
+    # Without a key those of the configuration count, and here there is none.
+    assert run(check[:4]) == 4
+    assert "not trusted" in capsys.readouterr().out
     (tmp_path / "gone" / "config.json").write_bytes(b"{}")
     assert run(["-q", "snapshot", "dir", "gone", "--no-sign"]) == 0
     capsys.readouterr()
