@@ -16,7 +16,7 @@ import click
 from manifestd._version import __version__
 from manifestd.cli.context import Context
 from manifestd.cli.streams import forgive
-from manifestd.errors import ManifestdError
+from manifestd.errors import ManifestdError, UsageError
 from manifestd.model.failure import Failure, failure_of
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
@@ -187,19 +187,31 @@ def _wants_json(arguments: list[str]) -> bool:
 
 def _usage(error: click.ClickException, *, wants_json: bool) -> int:
     from manifestd.cli import output
-    from manifestd.errors import UsageError
 
-    if wants_json:
-        output.emit_json(failure_of(UsageError(error.format_message())))
-        return 2
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    output.show_error(
-        UsageError(
-            error.format_message(),
-            hint=f"run `{context.command_path} --help`" if context else None,
-        )
-    )
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        output.say(error.format_message())  # no sentence, but the page of `--help`
+    elif wants_json:
+        output.emit_json(failure_of(_told(error)))
+    else:
+        output.show_error(_told(error))
     return 2
+
+
+def _told(error: click.ClickException) -> UsageError:
+    """What click found wrong, in our form."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None:
+        return UsageError(error.format_message())
+    name = error.option_name if isinstance(error, click.NoSuchOption) else None
+    ours = next((option for option in cli.params if name in option.opts), None)
+    if name is None or not isinstance(ours, click.Option):
+        return UsageError(error.format_message(), hint=f"run `{context.command_path} --help`")
+    first, _, rest = context.command_path.partition(" ")
+    value = "" if ours.is_flag else " …"
+    return UsageError(
+        f"{name} is an option of {first}, not of `{context.command_path}`",
+        hint=f"write it before the command: `{first} {name}{value} {rest}`",
+    )
 
 
 def _failure(code: str, what: str, exit_code: int, hint: str | None = None) -> Failure:
