@@ -113,22 +113,20 @@ def _canonical(data: bytes) -> Any:
     return plain if _encoder.encode(plain) == data else None
 
 
-def check_bounds(
-    data: bytes, *, name: str = "document", max_size: int = MAX_SIZE, max_depth: int = MAX_DEPTH
-) -> None:
+def check_bounds(data: bytes, *, name: str = "document", max_size: int = MAX_SIZE) -> None:
     """Refuse oversized or over-nested JSON text before any parser sees it.
 
     Raises:
-        MalformedError: ``data`` is larger than ``max_size`` or deeper than ``max_depth``.
+        MalformedError: ``data`` is larger than ``max_size`` or deeper than :data:`MAX_DEPTH`.
     """
     if len(data) > max_size:
         raise MalformedError(
             f"{name} is too large: {len(data)} bytes, at most {max_size} are accepted"
         )
-    if data.count(b"[") + data.count(b"{") <= max_depth:
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return
-    if _depth(data, max_depth) > max_depth:
-        raise MalformedError(f"{name} is nested deeper than {max_depth} levels")
+    if _depth(data, MAX_DEPTH) > MAX_DEPTH:
+        raise MalformedError(f"{name} is nested deeper than {MAX_DEPTH} levels")
 
 
 def _parse(data: bytes, *, name: str, max_size: int) -> Any:

@@ -8,9 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from manifestd.cli.log import tell, writes_json
+from manifestd.cli.progress import DRAW_EVERY, LINE_EVERY
 from manifestd.cli.workflow_commands import guarded
 from manifestd.display import printable, size_text
 from manifestd.model.entry import Measurement
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 log = logging.getLogger("manifestd.run")
-
-LINE_EVERY: Final = 10.0
-"""Seconds between two lines about reading where there is no terminal."""
-
-DRAW_EVERY: Final = 0.1
-"""Seconds between two drawings of the bar."""
 
 
 def run_progress(

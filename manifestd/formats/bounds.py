@@ -23,12 +23,9 @@ class RefusedError(Exception):
     """A file is outside what a reader is sure about; the text says why. Never leaves formats/."""
 
 
-def refusal(version: str, why: str, findings: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+def refusal(version: str, why: str) -> dict[str, Any]:
     """Facts of a refused file: bytes only, with the reason."""
-    document: dict[str, Any] = {"format": version, "refused": why[:500]}
-    if findings:
-        document["findings"] = findings
-    return document
+    return {"format": version, "refused": why[:500]}
 
 
 def bounded(facts: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import msgspec
 
 from manifestd.formats.base import Explanation, FormatReader, Outline
 from manifestd.formats.bounds import RefusedError, refusal
-from manifestd.formats.text import explain_text
+from manifestd.formats.text import explain_as_text
 from manifestd.model.change import Change
 from manifestd.model.entry import RegionDigest
 from manifestd.rules import jsondiff, linediff
@@ -60,7 +60,7 @@ class CardReader(FormatReader):
                 sides.append(_read(body))
             except RefusedError as error:
                 why = f"{side} not read as a model card: {error}"
-                return _as_text(path, left_body, right_body, why)
+                return explain_as_text(path, left_body, right_body, why)
         return _explain(*sides[0], *sides[1])
 
 
@@ -138,13 +138,3 @@ def _plain(value: Any) -> str:
 def _words(node: Any) -> list[str]:
     items = node if type(node) is list else [node]
     return [jsondiff.cut(item.text) for item in items[:50] if isinstance(item, Leaf)]
-
-
-def _as_text(path: str, left: bytes, right: bytes, why: str) -> Explanation:
-    explained = explain_text(path, left, right)
-    if explained is None:
-        return Explanation(summary=why)
-    changes = [Change(at="", what=f"{why}; compared as text"), *explained.changes]
-    return msgspec.structs.replace(
-        explained, summary=f"{why}; compared as text: {explained.summary}", changes=changes
-    )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
-import msgspec
-
 from manifestd.display import some_of
 from manifestd.formats import jsontext, tokenizer
 from manifestd.formats.base import Explanation, FormatReader, Outline
 from manifestd.formats.bounds import RefusedError, refusal
-from manifestd.formats.text import explain_text
+from manifestd.formats.text import explain_as_text
 from manifestd.model.change import Change
 from manifestd.model.entry import RegionDigest
 from manifestd.rules import jsondiff
@@ -60,7 +58,9 @@ class JsonReader(FormatReader):
             try:
                 trees.append(jsontext.parse(body))
             except RefusedError as error:
-                return _as_text(path, left_body, right_body, f"{side} not read as JSON: {error}")
+                return explain_as_text(
+                    path, left_body, right_body, f"{side} not read as JSON: {error}"
+                )
         if jsondiff.same(*trees):
             return Explanation(
                 equivalent=True, summary="the same JSON content, written differently"
@@ -88,16 +88,6 @@ def summary(changes: list[Change]) -> str:
     if len(changes) == 1 and changes[0].what:
         return f"{changes[0].at or 'content'}: {changes[0].what}"
     return f"{some_of(places, 3, lambda place: place or '(whole)')} changed"
-
-
-def _as_text(path: str, left: bytes, right: bytes, why: str) -> Explanation:
-    explained = explain_text(path, left, right)
-    if explained is None:
-        return Explanation(summary=why)
-    changes = [Change(at="", what=f"{why}; compared as text"), *explained.changes]
-    return msgspec.structs.replace(
-        explained, summary=f"{why}; compared as text: {explained.summary}", changes=changes
-    )
 
 
 def _findings(tree: Any) -> list[dict[str, Any]]:

@@ -149,7 +149,6 @@ def explain_tensors(
     metadata: list[Change],
     *,
     metadata_same: bool,
-    what: str = "tensors",
 ) -> Explanation:
     """Tensors by name with changes of dtype, shape and values; metadata changes come last.
 
@@ -168,9 +167,9 @@ def explain_tensors(
     # Metadata keeps room of its own: hundreds of changed tensors must not push it out.
     room = MAX_CHANGES - min(len(metadata), MAX_CHANGES // 2)
     shown = [*changes[:room], *metadata[: MAX_CHANGES - min(len(changes), room)]]
-    summary = rules.summary(state, what=what)
+    summary = rules.summary(state)
     if equivalent:
-        summary = f"same {what} and metadata, header written differently"
+        summary = "same tensors and metadata, header written differently"
     return Explanation(
         equivalent=equivalent,
         summary=summary,

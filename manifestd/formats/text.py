@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
+import msgspec
+
 from manifestd.formats import tokenizer
 from manifestd.formats.base import Explanation, FormatReader
 from manifestd.model.change import Change
@@ -53,6 +55,17 @@ def explain_text(path: str, left: bytes, right: bytes) -> Explanation | None:
     changes = _changes(path.rpartition("/")[2].lower(), old, new)
     shown = changes[:MAX_CHANGES]
     return Explanation(summary=_summary(changes), changes=shown, more=len(changes) - len(shown))
+
+
+def explain_as_text(path: str, left: bytes, right: bytes, why: str) -> Explanation:
+    """As :func:`explain_text`, for a file that its own reader did not read, with the reason first."""
+    explained = explain_text(path, left, right)
+    if explained is None:
+        return Explanation(summary=why)
+    changes = [Change(at="", what=f"{why}; compared as text"), *explained.changes]
+    return msgspec.structs.replace(
+        explained, summary=f"{why}; compared as text: {explained.summary}", changes=changes
+    )
 
 
 def _changes(name: str, old: str, new: str) -> list[Change]:

@@ -117,15 +117,15 @@ def _tensor_change(left: Facts, right: Facts) -> Change | None:
     )
 
 
-def summary(diff: TensorDiff, *, what: str = "tensors", named: bool = False) -> str:
+def summary(diff: TensorDiff, *, named: bool = False) -> str:
     """One line for people about a tensor diff; ``named`` adds the first changed names."""
     total = diff.same + diff.unknown + len(diff.changed) + len(diff.left_only)
     parts = []
     if diff.changed:
         names = ", ".join(diff.changed[:2]) + (", …" if len(diff.changed) > 2 else "")
-        told = f"{len(diff.changed)} of {total} {what} changed"
+        told = f"{len(diff.changed)} of {total} tensors changed"
         parts.append(f"{told} ({names})" if named else told)
-    word = "" if diff.changed else f" {what}"
+    word = "" if diff.changed else " tensors"
     for alone, where in ((diff.left_only, "left"), (diff.right_only, "right")):
         if alone:
             one = word.removesuffix("s") if len(alone) == 1 else word
@@ -133,11 +133,11 @@ def summary(diff: TensorDiff, *, what: str = "tensors", named: bool = False) -> 
             word = ""
     if diff.unknown:
         parts.append(
-            f"{diff.unknown} of {total} {what} have equal names, dtypes and shapes; "
+            f"{diff.unknown} of {total} tensors have equal names, dtypes and shapes; "
             "their values were not compared"
         )
     if not parts:
-        parts.append(f"{what} identical")
+        parts.append("tensors identical")
     if diff.metadata == "changed":
         parts.append("metadata changed")
     return ", ".join(parts)
