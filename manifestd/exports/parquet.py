@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import tempfile
 from collections.abc import Iterator
 from itertools import islice
@@ -18,6 +20,10 @@ _INSERT: Final = (
     "unnest(?::TEXT[]), unnest(?::BIGINT[]), unnest(?::TEXT[])"
 )
 _PIECE: Final = 1024 * 1024
+
+# DuckDB's binding reports on stderr whatever the end of the process does not collect, and the
+# command line freezes what it made to end sooner.
+atexit.register(gc.unfreeze)
 
 
 class Parquet(Export):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,12 @@ def test_a_directory_is_refused_and_nothing_is_written(
     assert run(["export", "nothing", "--as", "sha256sum", "-o", "-"]) == 3
     assert capsys.readouterr().out == ""
     assert sorted(home.iterdir()) == before
+
+
+def test_a_table_is_all_that_is_told_when_the_process_has_ended(home: Path) -> None:
+    command = ["export", "m", "--as", "parquet", "-o", "m.parquet"]
+    done = subprocess.run(
+        [sys.executable, "-m", "manifestd", *command], cwd=home, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.stderr.splitlines() == [b"wrote m.parquet"]
