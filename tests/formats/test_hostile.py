@@ -1,11 +1,10 @@
-"""Sizes and depths that would break a careless reader, in bounded time and memory."""
+"""Sizes and depths that would break a careless reader."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -38,10 +37,9 @@ from tests.formats.support import explain, facts_of
         "not utf-8",
     ],
 )
-def test_hostile_json_is_refused_in_a_second(data: bytes) -> None:
-    start = time.process_time()
+def test_hostile_json_is_refused(data: bytes) -> None:
+    # Where a parser goes along with it, it ends the process or takes minutes.
     facts = facts_of("model.safetensors.index.json", data)
-    assert time.process_time() - start < 1
     assert facts is not None
     assert "refused" in facts
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import struct
-import time
 from typing import Any
 
 import numpy as np
@@ -208,11 +207,9 @@ def test_a_hundred_megabyte_header_is_refused_without_being_read() -> None:
     from manifestd.formats.safetensors import SafetensorsReader
 
     content = Claims(struct.pack("<Q", 100_000_000) + b"[" * 1_000_000)
-    start = time.process_time()
     outline = SafetensorsReader().outline("m.safetensors", content)
     assert "at most" in str(outline.refused)
     assert content.reads == [(0, 8)]
-    assert time.process_time() - start < 1
 
 
 def test_files_of_the_real_writer_are_read() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
@@ -81,10 +80,10 @@ def test_lines_are_counted_and_the_list_is_bounded() -> None:
 @pytest.mark.parametrize("unit", [
     b"secret", b"secret_", b"a://", b"://aaaa:", b"hf_", b"-----BEGIN A ", b"api_key  ", b"bearer ",
 ])  # fmt: skip
-def test_a_hostile_text_takes_no_more_time_than_its_length_allows(unit: bytes) -> None:
-    started = time.perf_counter()
-    find_secrets(unit * (1_000_000 // len(unit)))
-    assert time.perf_counter() - started < 3.0
+def test_a_hostile_text_is_searched_to_its_end(unit: bytes) -> None:
+    # Where every place begins a search to the end, each of these takes an hour.
+    text = unit * (1_000_000 // len(unit)) + b"\n" + f" hf_{BODY}\n".encode()
+    assert Secret("Hugging Face token", 2) in find_secrets(text)
 
 
 def test_a_large_vocabulary_has_none() -> None:
@@ -95,6 +94,7 @@ def test_a_large_vocabulary_has_none() -> None:
 @pytest.mark.parametrize("kind", SECRETS)
 def test_what_is_found_in_a_file_is_hidden_wherever_it_is_shown(kind: str) -> None:
     found = secret_values(f"value {SECRETS[kind]}\nend\n".encode())
+    assert found or kind == "private key"  # which is shown by its header only
     for value in found:
         assert value not in hide(f"before {value} after", found)
         assert value[:6] not in hide(f"before {value[:6]}… (300 characters)", found)

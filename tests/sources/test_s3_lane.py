@@ -80,6 +80,7 @@ def test_the_signature_is_over_what_was_sent(
     server.put(key, b"data")
     fetch(connection, key)
     fetch(connection, key, span="bytes=0-1")
+    assert len(server.seen) == 2
     for seen in server.seen:
         assert signature(server, seen) == seen.headers["authorization"].rpartition("=")[2]
 
