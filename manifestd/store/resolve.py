@@ -165,15 +165,20 @@ def _name_now(snapshots: Snapshots, reference: HubReference) -> str | None:
 
 
 def _nothing(snapshots: Snapshots, text: str, body: str) -> NotStoredError:
-    if text != body and split_tag(body) is not None and snapshots.tags.target(body) is not None:
+    if split_tag(body) is not None and snapshots.tags.last_move(body) is not None:
+        at = f"named nothing at {text[len(body) + 2 : -1]}"
         return NotStoredError(
-            f"{body} named nothing at {text[len(body) + 2 : -1]}",
+            f"{body} {at if text != body else 'names nothing now, it was deleted'}",
             hint=f"`manifestd tag --history {body}` shows what it named when",
         )
     reference = _reference(body)
     wanted = reference.place() if reference is not None else body
     known = snapshots.names()
-    if wanted in known:
+    if wanted in known and reference is None and split_tag(body) is not None:
+        hint = (
+            f"a snapshot is filed under this name, which is no tag: `manifestd list --name {body}`"
+        )
+    elif wanted in known:
         hint = (
             f"there are snapshots of {wanted}, none of that time or revision: see `manifestd list`"
         )

@@ -102,6 +102,12 @@ def test_a_tag_resolves_now_and_at_any_time_before(firm: Firm) -> None:
         with pytest.raises(NotStoredError) as caught:
             resolve("m:prd")
         assert caught.value.hint == "the store has m:prod"
+        delete_tag(store, firm.desk(at=day(5)), "m:prod", reason="over")
+        with pytest.raises(
+            NotStoredError, match="m:prod names nothing now, it was deleted"
+        ) as caught:
+            resolve("m:prod")
+        assert "tag --history m:prod" in (caught.value.hint or "")
 
 
 def test_a_snapshot_filed_under_a_name_like_a_tag_does_not_stand_in_for_the_tag(
@@ -110,8 +116,9 @@ def test_a_snapshot_filed_under_a_name_like_a_tag_does_not_stand_in_for_the_tag(
     with firm.open(write=True) as store:
         one = firm.snapshot(store, "1")
         firm.snapshot(store, "2", name="m:production")
-        with pytest.raises(NotStoredError):
+        with pytest.raises(NotStoredError) as caught:
             store.snapshots.resolve("m:production")
+        assert "which is no tag: `manifestd list --name m:production`" in str(caught.value.hint)
         firm.tag(store, "m:production", one)
         assert store.snapshots.resolve("m:production") == one
 
