@@ -16,13 +16,12 @@ import click
 
 from manifestd._version import __version__
 from manifestd.cli.context import READ_ONCE, Context
-from manifestd.cli.output import emit, emit_json, emit_lines, table
-from manifestd.display import printable, size_text
+from manifestd.cli.output import emit_lines
 from manifestd.errors import ConfigError, ManifestdError, UsageError
 
 if TYPE_CHECKING:
     from manifestd.model.failure import Failure
-    from manifestd.model.run import Run, RunPlan
+    from manifestd.model.run import Run
     from manifestd.model.run_view import RunView
     from manifestd.signing.base import Signer
     from manifestd.workflows.run_plan import PlannedModel
@@ -99,6 +98,21 @@ def run(context: Context, /, form: str, reports: tuple[str, ...], **options: Any
     if unprinted is not None:
         raise unprinted
     return 130 if found.interrupted else next(code for code in (4, 1, 3, 0) if code in codes)
+
+
+def _plan(
+    context: Context, chosen: _Chosen, options: dict[str, Any], form: str, *, reports: bool
+) -> int:
+    from manifestd.cli.run_plan import show_plan
+
+    if options["offline"]:
+        raise UsageError("--plan asks the sources for their listings, --offline forbids it")
+    if reports:
+        raise UsageError("--plan judges nothing that a --report could hold", hint="leave it out")
+    return show_plan(
+        context, chosen.models, notes=chosen.notes, errors=chosen.errors,
+        patience=options["patience"], form=form,
+    )  # fmt: skip
 
 
 def _run(
@@ -214,7 +228,7 @@ def _selected(
     """
     if not options["offline"]:
         from manifestd.sources.base import SourceSettings
-        from manifestd.workflows.discover import asked_for, select_models
+        from manifestd.workflows.select import asked_for, select_models
 
         settings = SourceSettings(retry_budget=options["patience"])
         names, errors = select_models(context.config.select, settings, environ=os.environ)
@@ -245,77 +259,6 @@ def _warn_of_doubts(context: Context, chosen: _Chosen, options: dict[str, Any]) 
     with context.open_store() if stored else nullcontext() as store:
         for doubt in mapping_doubts(context.config, chosen.models, store):
             log.warning("%s", doubt)
-
-
-# -- what it would cost ---------------------------------------------------------------------
-
-
-def _plan(
-    context: Context,
-    chosen: _Chosen,
-    options: dict[str, Any],
-    form: str,
-    *,
-    reports: bool,
-) -> int:
-    import tempfile
-
-    from manifestd.store import open_store
-    from manifestd.workflows.run_estimate import estimate_run
-
-    if form not in {"text", "json"}:
-        raise UsageError(f"--plan has no format {form!r}", hint="use text or json")
-    if options["offline"]:
-        raise UsageError("--plan asks the sources for their listings, --offline forbids it")
-    if reports:
-        raise UsageError("--plan judges nothing that a --report could hold", hint="leave it out")
-    with tempfile.TemporaryDirectory(prefix="manifestd-") as folder:
-        path, write = context.store_path, False
-        if not path.exists():
-            # Nothing is stored yet; a plan makes no store.
-            path, write = Path(folder) / "empty.db", True
-        plan = estimate_run(
-            chosen.models,
-            context.config,
-            lambda: open_store(path, write=write),
-            own_outputs=context.own_outputs(),
-            retry_budget=options["patience"],
-            notes=chosen.notes,
-            errors=chosen.errors,
-        )
-    if form == "json":
-        emit_json(plan)
-    else:
-        emit(_plan_text(plan))
-    return 3 if plan.errors else 0
-
-
-def _plan_text(plan: RunPlan) -> str:
-    rows = []
-    for model in plan.models:
-        for side, cost in model.sides.items():
-            if cost.error is not None:
-                rows.append((model.name, side, "-", "-", "-", f"cannot: {cost.error.what}"))
-                continue
-            read = f"{cost.files_to_read} files, {size_text(cost.bytes_to_read)}"
-            rows.append(
-                (
-                    model.name, side, str(cost.requests), read, size_text(cost.bytes_reusable),
-                    f"{cost.files} files, {size_text(cost.bytes)} at {cost.reference}",
-                )
-            )  # fmt: skip
-    text = table(rows, ("MODEL", "SIDE", "REQUESTS", "TO READ", "REUSABLE", "WHAT IS THERE"))
-    total = (
-        f"{plan.requests} requests (tensor headers and redirects come on top), "
-        f"{plan.files_to_read} files with {size_text(plan.bytes_to_read)} to read, "
-        f"{size_text(plan.bytes_reusable)} known already"
-    )
-    unsaid = sum(cost.error is not None for model in plan.models for cost in model.sides.values())
-    if unsaid:
-        total += f"; of {unsaid} sides nothing can be said"
-    if plan.errors > unsaid:
-        total += "; models may be missing"
-    return text + "".join(f"Note: {printable(note)}\n" for note in plan.notes) + total + ".\n"
 
 
 # -- results --------------------------------------------------------------------------------

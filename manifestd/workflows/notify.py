@@ -23,7 +23,7 @@ from manifestd.redact import redact
 from manifestd.reports.escape import shorten, visible
 from manifestd.reports.run_telling import run_headline
 from manifestd.store import Store
-from manifestd.workflows.discover import asked_for
+from manifestd.workflows.select import asked_for
 from manifestd.workflows.news import Memo, News, news_of
 
 if TYPE_CHECKING:

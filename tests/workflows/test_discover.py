@@ -28,7 +28,8 @@ from manifestd.sources.hub_discovery import HubDiscovery, HubQuery
 from manifestd.sources.s3_discovery import gather, roots_of
 from manifestd.sources.s3_listing import Listed
 from manifestd.store import Store
-from manifestd.workflows.discover import discover_hub, discover_s3, select_models
+from manifestd.workflows.discover import discover_hub, discover_s3
+from manifestd.workflows.select import select_models
 from tests.support.schemas import check_document
 from tests.workflows.stored import keep
 
