@@ -176,7 +176,7 @@ class _Chosen(NamedTuple):
 
 
 def _models(context: Context, options: dict[str, Any]) -> _Chosen:
-    """The models to run, every mistake in their mapping found before anything is asked."""
+    """The models to run, mistakes in their sides found before anything is asked."""
     from manifestd.workflows.run_plan import only, plan_models, read_models, selected_models
 
     config = context.config
@@ -251,13 +251,13 @@ def _selected(
 
 def _warn_of_doubts(context: Context, chosen: _Chosen, options: dict[str, Any]) -> None:
     """Say before hours of reading what is probably mistyped; offline the result says it at once."""
-    from manifestd.workflows.run_doubts import mapping_doubts
+    from manifestd.workflows.run_doubts import run_doubts
 
     if options["offline"]:
         return
     stored = any(model.paths for model in chosen.models) and context.store_path.exists()
     with context.open_store() if stored else nullcontext() as store:
-        for doubt in mapping_doubts(context.config, chosen.models, store):
+        for doubt in run_doubts(context.config, chosen.models, store):
             log.warning("%s", doubt)
 
 

@@ -1,4 +1,4 @@
-"""What looks like a mistake in a mapping, and may be none: said before a run, never refused.
+"""What looks like a mistake in the configuration, and may be none: said before a run, not refused.
 
 A path rule that matches nothing is a mistake only if no such file came since anybody looked,
 which nobody knows before the listing (docs/adr/0013-path-rules.md).
@@ -19,9 +19,7 @@ from manifestd.workflows.listing import Listing, MappedListing, check_used
 from manifestd.workflows.run_plan import PlannedModel
 
 
-def mapping_doubts(
-    config: Config, models: Sequence[PlannedModel], store: Store | None
-) -> list[str]:
+def run_doubts(config: Config, models: Sequence[PlannedModel], store: Store | None) -> list[str]:
     """Notes on names that are probably mistyped and on path rules that have probably gone stale.
 
     Args:

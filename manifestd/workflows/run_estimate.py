@@ -18,7 +18,7 @@ from manifestd.sources.base import Shared
 from manifestd.store import Store
 from manifestd.workflows.company import Company
 from manifestd.workflows.plan import SnapshotRequest
-from manifestd.workflows.run_doubts import mapping_doubts
+from manifestd.workflows.run_doubts import run_doubts
 from manifestd.workflows.run_plan import PlannedModel
 from manifestd.workflows.snapshot import estimate_snapshot
 
@@ -74,7 +74,7 @@ def estimate_run(
         with ThreadPoolExecutor(min(WORKERS, max(len(models), 1))) as pool:
             found = list(pool.map(model, models))
     with closing(open_store()) as store:
-        doubts = mapping_doubts(config, models, store)
+        doubts = run_doubts(config, models, store)
     sides = [one for item in found for one in item.sides.values()]
     return RunPlan(
         models=found,
