@@ -11,6 +11,8 @@ from manifestd.model.region import Region
 CHUNK_SIZE: Final = 64 * 1024 * 1024
 """Bytes a piece of the default layout has (docs/adr: damage is located to 64 MiB)."""
 
+FREE: Final = frozenset({"crc64nvme", "crc32c", "crc32", "sha1-git"})
+"""Algorithms beside the sha256 that cost at most a quarter of it: computed where the source has one."""
 BODY_LIMIT: Final = 64 * 1024 * 1024
 """Bodies of larger files are never kept, whoever asks: memory stays bounded."""
 

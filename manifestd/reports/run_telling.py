@@ -9,12 +9,21 @@ import shlex
 from collections.abc import Collection, Iterator
 from typing import Final, Literal, NamedTuple
 
-from manifestd.display import size_text
+from manifestd.display import size_text, some_of
 from manifestd.model.change import Diff, FileDiff, Result, Side
 from manifestd.model.failure import Failure
 from manifestd.model.run import RESULTS, Run, RunFinding, RunModel, RunSide
 from manifestd.reports.escape import shorten
-from manifestd.reports.telling import WORDS, headline, outcomes, placed, signed, told, warnings
+from manifestd.reports.telling import (
+    WORDS,
+    headline,
+    outcomes,
+    placed,
+    plural,
+    signed,
+    told,
+    warnings,
+)
 
 Kind = Literal["run", "side", "model", "problem", "demand", "file", "policy", "warning"]
 
@@ -68,9 +77,9 @@ def run_headline(run: Run) -> str:
     counts = run.counts
     total = counts.passed + counts.fail + counts.unknown + counts.error
     parts = [
-        _plural(counts.fail, "failed", "failed"),
-        _plural(counts.error, "could not be judged", "could not be judged"),
-        _plural(counts.unknown, "is undecided", "are undecided"),
+        plural(counts.fail, "failed", "failed"),
+        plural(counts.error, "could not be judged", "could not be judged"),
+        plural(counts.unknown, "is undecided", "are undecided"),
     ]
     said = ", ".join(part for part in parts if part)
     models = "model" if total == 1 else "models"
@@ -343,7 +352,7 @@ def _because_of(error: Failure) -> str:
 
 
 def _because(problems: int) -> str:
-    return f" ({_plural(problems, 'problem', 'problems')})" if problems else ""
+    return f" ({plural(problems, 'problem', 'problems')})" if problems else ""
 
 
 def count_of_files(count: int) -> str:
@@ -353,14 +362,8 @@ def count_of_files(count: int) -> str:
 
 def few_names(paths: list[str]) -> str:
     """The first of them, and how many more there are."""
-    shown = ", ".join(shorten(path, 120) for path in paths[:_FEW])
-    more = len(paths) - _FEW
-    return f"{shown} and {more} more" if more > 0 else shown
+    return some_of(paths, _FEW, lambda path: shorten(path, 120))
 
 
 def _toml(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _plural(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}" if count else ""

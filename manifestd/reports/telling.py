@@ -51,15 +51,15 @@ def headline(diff: Diff, *, right: str = "the right") -> str:
     """
     counts = diff.counts
     parts = [
-        _plural(counts.different, "file differs", "files differ"),
-        _plural(counts.left_only, f"is missing on {right}", f"are missing on {right}"),
-        _plural(counts.right_only, f"is only on {right}", f"are only on {right}"),
-        _plural(counts.unverifiable, "cannot be decided", "cannot be decided"),
-        _plural(counts.moved, "moved", "moved"),
-        _plural(counts.equivalent, "is equivalent", "are equivalent"),
+        plural(counts.different, "file differs", "files differ"),
+        plural(counts.left_only, f"is missing on {right}", f"are missing on {right}"),
+        plural(counts.right_only, f"is only on {right}", f"are only on {right}"),
+        plural(counts.unverifiable, "cannot be decided", "cannot be decided"),
+        plural(counts.moved, "moved", "moved"),
+        plural(counts.equivalent, "is equivalent", "are equivalent"),
     ]
     said = [part for part in parts if part]
-    same = _plural(counts.identical, "file is identical", "files are identical")
+    same = plural(counts.identical, "file is identical", "files are identical")
     if not said:
         return f"{diff.verdict}: {same or 'nothing was compared'}"
     strict = any(finding.get("rule") == "strict" for finding in diff.findings)
@@ -140,7 +140,7 @@ def told(file: FileDiff) -> str:
     room = _FEW + (len(file.changes) + file.more_changes == _FEW + 1)
     few = [_brief(change) for change in file.changes[:room]]
     left_out = len(file.changes) - len(few) + file.more_changes
-    few += [f"and {_plural(left_out, 'more change', 'more changes')}"] if left_out else []
+    few += [f"and {plural(left_out, 'more change', 'more changes')}"] if left_out else []
     return _because("; ".join(few), _why(file))
 
 
@@ -189,7 +189,7 @@ def details(file: FileDiff, limit: int, *, reasons: bool = False) -> list[str]:
         lines += [head or _because(first, note), *rest]
     left_out = max(0, len(file.changes) - limit) + file.more_changes
     if left_out > 0:
-        lines.append(f"and {_plural(left_out, 'more change', 'more changes')}")
+        lines.append(f"and {plural(left_out, 'more change', 'more changes')}")
     return lines
 
 
@@ -343,7 +343,8 @@ def _where(finding: dict[str, Any]) -> str:
     return f" (on {'both sides' if side == 'both' else f'the {side}'})" if side else ""
 
 
-def _plural(count: int, one: str, many: str) -> str:
+def plural(count: int, one: str, many: str) -> str:
+    """A number with its word: ``1 file differs``; nothing for none."""
     return f"{count} {one if count == 1 else many}" if count else ""
 
 

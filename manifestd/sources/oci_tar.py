@@ -13,12 +13,12 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
+from manifestd.canonical import MAX_INTEGER
 from manifestd.errors import MalformedError
 
 BLOCK: Final = 512
 MAX_EXTENDED: Final = 1024 * 1024
 """Bytes of one extended header or long name."""
-MAX_SIZE: Final = 2**53 - 1
 
 _CHUNK: Final = 1024 * 1024
 _RECORD: Final = re.compile(rb"([1-9][0-9]{0,6}) ([^=\n]{1,255})=")
@@ -190,12 +190,12 @@ def _number(field: bytes) -> int:
         if found is None:
             raise MalformedError("not a tar archive, or a damaged one: a header's number is wrong")
         value = int(found[1] or b"0", 8)
-    if value > MAX_SIZE:
+    if value > MAX_INTEGER:
         raise MalformedError("a header states an impossible number")
     return value
 
 
 def _decimal(text: bytes) -> int:
-    if not text.isdigit() or len(text) > 16 or int(text) > MAX_SIZE:
+    if not text.isdigit() or len(text) > 16 or int(text) > MAX_INTEGER:
         raise MalformedError("an extended header states an impossible size")
     return int(text)

@@ -24,7 +24,7 @@ from manifestd.reading.measure import RetryBudget, measure, measure_bytes, probl
 from manifestd.reading.memory import return_large_blocks
 from manifestd.reading.pool import run_tasks
 from manifestd.reading.room import Room
-from manifestd.reading.wants import ChunkLayout, RegionAlgorithm, Wants
+from manifestd.reading.wants import FREE, ChunkLayout, RegionAlgorithm, Wants
 from manifestd.sources.base import Resolved, Source
 from manifestd.workflows.plan import GIT_BLOB_LIMIT
 
@@ -36,8 +36,6 @@ SMALL: Final = 1024 * 1024
 """Bytes up to which a file is held in memory while it is measured."""
 _ROOM: Final = 32 * 1024 * 1024
 """Bytes of bodies that may be read and not yet stored; a larger one is read alone."""
-_FREE: Final = frozenset({"crc64nvme", "crc32c", "crc32", "sha1-git"})
-"""Compared with the source's where it has one: at most a quarter of what the sha256 costs."""
 _AGAIN: Final = frozenset({"changed-while-reading", "digest-mismatch"})
 _PEEK_TRIES: Final = 5
 
@@ -189,7 +187,7 @@ class Worker:
             return _PLAIN[body]
         # A checksum the store holds is computed beside the digest where it costs next to
         # nothing, so that a read that was cut and resumed is still checked end to end.
-        free = _FREE & entry.digests.keys()
+        free = FREE & entry.digests.keys()
         if entry.size > (LOCAL_LARGE if self._source.local else CHUNK):
             layouts = (ChunkLayout(algorithm=self._regions, size=CHUNK), *layouts)
         return Wants(

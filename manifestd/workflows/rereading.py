@@ -12,14 +12,13 @@ from manifestd.model.evidence import MEASURED
 from manifestd.model.role import role_of
 from manifestd.reading.measure import RetryBudget, measure
 from manifestd.reading.pool import run_tasks
-from manifestd.reading.wants import ChunkLayout, Wants
+from manifestd.reading.wants import FREE, ChunkLayout, Wants
 from manifestd.sources.base import Resolved, Source
 from manifestd.workflows.cross_evidence import asked_for
 
 MIN_PIECE: Final = 1024 * 1024
 """Bytes of a piece below which a request for each would cost more than reading in order."""
 
-_FREE: Final = frozenset({"crc64nvme", "crc32c", "crc32", "sha1-git"})
 _STRONG: Final = ("blake3", "sha256")
 
 
@@ -120,7 +119,7 @@ class Rereader:
         wants = Wants(
             git_blob="sha1-git" in pair.stored.seen.digests or "sha1-git" in entry.digests,
             algorithms=asked.algorithms - {"sha256"}
-            | ((_FREE - {"sha1-git"}) & entry.digests.keys()),
+            | ((FREE - {"sha1-git"}) & entry.digests.keys()),
             chunks=tuple(ChunkLayout(algorithm=name, size=size) for name, size in sorted(layouts)),
         )
         return measure(
