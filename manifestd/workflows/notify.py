@@ -23,8 +23,8 @@ from manifestd.redact import redact
 from manifestd.reports.escape import shorten, visible
 from manifestd.reports.run_telling import run_headline
 from manifestd.store import Store
-from manifestd.workflows.select import asked_for
 from manifestd.workflows.news import Memo, News, news_of
+from manifestd.workflows.select import asked_for
 
 if TYPE_CHECKING:
     from manifestd.config import Config
