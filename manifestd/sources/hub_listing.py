@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from manifestd.canonical import MAX_INTEGER
 from manifestd.display import some_of
 from manifestd.errors import MalformedError, UnreachableError
 from manifestd.model.digest import check_value
@@ -21,7 +22,6 @@ from manifestd.model.entry import Entry, Problem
 MAX_ENTRIES: Final = 5_000_000
 """More lines than any repository has; a listing beyond it does not end."""
 
-MAX_SIZE: Final = 2**53 - 1
 _MAX_PATH: Final = 4096
 _SHOWN: Final = 5
 
@@ -147,7 +147,7 @@ def _entry(line: TreeLine, commit: str) -> Iterator[Entry | Problem]:
         yield from _check_pointer(line, line.lfs)
     yield Entry(
         path=path,
-        size=max(0, min(size, MAX_SIZE)),
+        size=size,
         digests=digests,
         evidence=dict.fromkeys(digests, "declared"),
         identity=identity,
@@ -159,7 +159,7 @@ def _entry(line: TreeLine, commit: str) -> Iterator[Entry | Problem]:
 def _unreadable(path: str, size: int) -> Problem | None:
     """Why a line cannot be asked for, by its looks; git could not hold such a file."""
     what = None
-    if not 0 <= size <= MAX_SIZE:
+    if not 0 <= size <= MAX_INTEGER:
         what = f"its listed size is {size}"
     elif not path or len(path.encode()) > _MAX_PATH:
         what = "its path is empty or too long"

@@ -123,7 +123,7 @@ class S3Source(Source[S3Reference]):
             elif item.size == 0 and item.key.endswith("/"):
                 notes.add(
                     "left-out",
-                    "{n} directory markers left out: empty objects whose key ends in /",
+                    "{n} directory marker{s} left out: empty, with a key that ends in /",
                     example=shown(self.bucket, item.key),
                 )
             elif item.key == self.prefix:

@@ -28,8 +28,9 @@ from manifestd.errors import (
 )
 from manifestd.redact import redact
 
-FAULTS: Final = (boto.ClientError, boto.BotoCoreError, ResponseParserError, OSError)
-"""Everything a request may raise that is not a defect of ours."""
+FAULTS: Final = (boto.ClientError, boto.BotoCoreError, ResponseParserError, ValueError, OSError)
+"""Everything a request may raise that is not a defect of ours; botocore parses numbers and
+times of an answer with plain ValueErrors."""
 
 EXPIRED: Final = frozenset({
     "ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired",
@@ -55,7 +56,9 @@ _REGION: Final = frozenset({
 _CHANGED: Final = frozenset({
     "PreconditionFailed", "412", "ConditionalRequestConflict", "409", "InvalidRange", "416",
 })  # fmt: skip
+_NOWHERE: Final = frozenset({"NoSuchBucket", "NoSuchKey", "404", "410"})
 _GONE: Final = frozenset({"NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed", "405", "410"})
+"""Of an object: 405 is what a delete marker answers."""
 _NO_CREDENTIALS: Final = (
     boto.NoCredentialsError,
     boto.NoAuthTokenError,
@@ -71,6 +74,7 @@ _CONFIGURATION: Final = (
     boto.ConfigParseError,
     boto.ConfigNotFound,
     boto.InvalidConfigError,
+    boto.InvalidRegionError,
     boto.InvalidRetryConfigurationError,
     boto.InvalidS3AddressingStyleError,
     boto.UnsupportedS3ConfigurationError,
@@ -144,6 +148,15 @@ def final(error: ManifestdError) -> ManifestdError:
     return kind(error.what, why=error.why, hint=error.hint, facts=error.facts)
 
 
+def no_credentials(why: str) -> AccessDeniedError:
+    """The error for credentials that could not be had at all."""
+    return AccessDeniedError(
+        "no usable AWS credentials",
+        why=why,
+        hint="set AWS_PROFILE or run aws configure (aws sts get-caller-identity shows what is used)",
+    )
+
+
 def _answered(error: boto.ClientError, place: str, bucket: str, key: str | None) -> ManifestdError:
     code, status = code_of(error), status_of(error)
     body: dict[str, Any] = error.response.get("Error", {})
@@ -165,7 +178,7 @@ def _answered(error: boto.ClientError, place: str, bucket: str, key: str | None)
             hint="set the clock, then run the same command again",
             facts=facts,
         )
-    if code == "NoSuchBucket" or (key is None and code in _GONE):
+    if code == "NoSuchBucket" or (key is None and code in _NOWHERE):
         return SourceNotFoundError(
             f"the bucket {bucket} does not exist",
             hint="check the bucket's name, AWS_PROFILE and AWS_ENDPOINT_URL_S3",
@@ -200,9 +213,9 @@ def _answered(error: boto.ClientError, place: str, bucket: str, key: str | None)
         )
     if key is not None and code in _CHANGED | _GONE:
         return _changed(code, place, facts)
-    return UnreadableError(
-        f"{place}: S3 refused with {code or status}", why=message or None, facts=facts
-    )
+    what = f"{place}: S3 refused with {code or status}"
+    advice = "check the bucket's name and AWS_ENDPOINT_URL_S3" if key is None else None
+    return UnreadableError(what, why=message or None, hint=advice, facts=facts)
 
 
 def _encrypted(
@@ -284,13 +297,13 @@ def _unanswered(error: Exception, place: str) -> ManifestdError:
             facts={"place": place, "reason": "corrupt"},
         )
     if isinstance(error, _NO_CREDENTIALS):
-        return AccessDeniedError(
-            "no usable AWS credentials",
-            why=text,
-            hint="set AWS_PROFILE or run aws configure (aws sts get-caller-identity shows what is used)",
-        )
+        return no_credentials(text)
     if isinstance(error, _CONFIGURATION):
-        return ConfigError("the AWS configuration is not usable", why=text)
+        return ConfigError(
+            "the AWS configuration is not usable",
+            why=text,
+            hint="correct the AWS_ variables and the files that `aws configure list` names",
+        )
     if isinstance(error, boto.ParamValidationError | boto.UnsupportedS3ArnError):
         return UsageError(f"{place} is not a usable name", why=text)
     if isinstance(error, boto.SSLError):

@@ -226,7 +226,7 @@ class Ladder:
         del found.digests[f"{algorithm}-composite"]
         self._probe.say(
             "composite-mismatch",
-            "part checksums of {n} objects do not give their composite, which is not used",
+            "part checksums of {n} object{s} do not give their composite, which is not used",
             item,
         )
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from manifestd.errors import UnreachableError
 from manifestd.sources.s3_client import Connection, bare
 from manifestd.sources.s3_errors import FAULTS, final, shown, translate
+
+_LISTED: Final = frozenset({"IsTruncated", "Contents", "Versions", "DeleteMarkers", "Name"})
+"""Members of which every listing has one."""
 
 
 class Listed(NamedTuple):
@@ -48,15 +51,17 @@ def list_objects(connection: Connection, prefix: str) -> Iterator[Listed]:
         SourceNotFoundError, AccessDeniedError, UnreachableError, RateLimitedError: As S3 says.
     """
     arguments: dict[str, Any] = {"Bucket": connection.bucket, "Prefix": prefix}
+    passed = set[str]()
     while True:
         page = _page(connection, "list_objects_v2", arguments)
         for item in page.get("Contents", ()):
-            yield _listed(item, None)
+            yield _listed(connection, item, None)
         following = page.get("NextContinuationToken")
         if not page.get("IsTruncated"):
             return
-        if not following or following == arguments.get("ContinuationToken"):
+        if not following or following in passed:
             raise _endless(connection, prefix)
+        passed.add(following)
         arguments["ContinuationToken"] = following
 
 
@@ -67,19 +72,18 @@ def list_versions(connection: Connection, prefix: str) -> Iterator[Listed]:
         SourceNotFoundError, AccessDeniedError, UnreachableError, RateLimitedError: As S3 says.
     """
     arguments: dict[str, Any] = {"Bucket": connection.bucket, "Prefix": prefix}
+    passed = set[tuple[Any, Any]]()
     while True:
         page = _page(connection, "list_object_versions", arguments)
         for item in page.get("Versions", ()):
             if item.get("IsLatest"):
-                yield _listed(item, item.get("VersionId"))
+                yield _listed(connection, item, item.get("VersionId"))
         if not page.get("IsTruncated"):
             return
         marker = (page.get("NextKeyMarker"), page.get("NextVersionIdMarker"))
-        if not marker[0] or marker == (
-            arguments.get("KeyMarker"),
-            arguments.get("VersionIdMarker"),
-        ):
+        if not marker[0] or marker in passed:
             raise _endless(connection, prefix)
+        passed.add(marker)
         arguments["KeyMarker"] = marker[0]
         if marker[1]:
             arguments["VersionIdMarker"] = marker[1]
@@ -102,18 +106,24 @@ def neighbours(connection: Connection, prefix: str) -> list[str]:
 
 
 def _keys(page: dict[str, Any]) -> list[str]:
-    return [item["Key"] for item in page.get("Contents", ())]
+    return [item["Key"] for item in page.get("Contents", ()) if "Key" in item]
 
 
 def _page(connection: Connection, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
     # A page of broken XML is a 500 to botocore, so its retries fetch that page again.
     try:
-        return connection.call(operation, **arguments)
+        page = connection.call(operation, **arguments)
     except FAULTS as error:
         raise final(translate(error, connection.bucket)) from error
+    if _LISTED.isdisjoint(page):
+        # botocore takes any XML, a log-in page too, for a listing of nothing.
+        raise _senseless(connection)
+    return page
 
 
-def _listed(item: dict[str, Any], version: str | None) -> Listed:
+def _listed(connection: Connection, item: dict[str, Any], version: str | None) -> Listed:
+    if "Key" not in item or "Size" not in item:
+        raise _senseless(connection)
     modified = item.get("LastModified")
     algorithms = item.get("ChecksumAlgorithm")
     storage = item.get("StorageClass", "")
@@ -136,6 +146,13 @@ def utc(moment: datetime) -> str:
     elif moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
     return moment.isoformat().removesuffix("+00:00") + "Z"
+
+
+def _senseless(connection: Connection) -> UnreachableError:
+    return UnreachableError(
+        f"{shown(connection.bucket)}: the answer is no listing",
+        hint="check AWS_ENDPOINT_URL_S3 and the proxy settings (a log-in page?)",
+    )
 
 
 def _endless(connection: Connection, prefix: str) -> UnreachableError:

@@ -16,7 +16,7 @@ class Notes:
         self._found: dict[str, tuple[int, str, str | None, str]] = {}
 
     def add(self, code: str, what: str, *, example: str, hint: str | None = None) -> None:
-        """Count one object for which ``what`` holds; ``what`` may use ``{n}`` for their number."""
+        """Count one object for which ``what`` holds, with ``{n}`` and ``{s}`` for how many."""
         with self._lock:
             count, first, kept, shown = self._found.get(code, (0, what, hint, example))
             self._found[code] = (count + 1, first, kept, shown)
@@ -24,7 +24,7 @@ class Notes:
     def problems(self) -> Iterator[Problem]:
         """One note for every code, in the order they were met."""
         for code, (count, what, hint, example) in self._found.items():
-            text = what.replace("{n}", str(count))
+            text = what.format(n=count, s="" if count == 1 else "s")
             yield Problem(
                 code=code, what=f"{text} (for instance {example})", hint=hint, severity="note"
             )

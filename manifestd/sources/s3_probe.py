@@ -46,7 +46,7 @@ class Probe:
                 return self._head_without_checksums(item)
             if status_of(error) in {404, 405, 410, 412}:
                 raise translate(error, bucket, item.key) from error
-            self.say("head-failed", "{n} objects could not be asked for checksums", item)
+            self.say("head-failed", "{n} object{s} could not be asked for checksums", item)
             return None
         if (item.etag and answer.etag() != item.etag) or answer.length() not in {None, item.size}:
             raise ChangedError(
@@ -71,7 +71,7 @@ class Probe:
             return None
         self.say(
             "kms-denied",
-            "checksums of {n} objects are behind an encryption key that may not be used",
+            "checksums of {n} object{s} are behind an encryption key that may not be used",
             item,
             hint="needs kms:Decrypt on the bucket's key",
         )
@@ -111,7 +111,7 @@ class Probe:
                 self._attributes_denied = denied(error) or status_of(error) in {400, 405, 500, 501}
                 self.say(
                     "parts-unknown",
-                    "part checksums of {n} objects could not be asked for",
+                    "part checksums of {n} object{s} could not be asked for",
                     item,
                     hint=f"needs {PERMISSIONS['GetObjectAttributes']}",
                 )

@@ -16,8 +16,9 @@ from botocore.config import Config
 from botocore.utils import parse_timestamp
 
 from manifestd._version import TOOL
+from manifestd.redact import redact
 from manifestd.sources.base import Shared, SourceSettings
-from manifestd.sources.s3_errors import FAULTS, translate
+from manifestd.sources.s3_errors import FAULTS, no_credentials, translate
 from manifestd.sources.s3_options import S3Options
 
 HEAD_THREADS: Final = 16
@@ -25,6 +26,8 @@ HEAD_THREADS: Final = 16
 
 _FULL_BUDGET: Final = 60.0
 _ATTEMPTS: Final = 10
+_NO_REGION: Final = "us-east-1"
+"""What botocore takes for the region when none is set."""
 _SHARED_POOL: Final = 64
 """Idle connections that a session for many sources keeps."""
 
@@ -44,6 +47,18 @@ def quick_timestamp(value: Any) -> datetime:
                 return moment
     found: datetime = parse_timestamp(value)
     return found
+
+
+def _credentials(session: Any) -> Any:
+    """The session's credentials, None if there are none.
+
+    Raises:
+        AccessDeniedError: The program that AWS's configuration names gave none.
+    """
+    try:
+        return session.get_credentials()
+    except (ValueError, KeyError, OSError) as error:  # it is not there, or prints something else
+        raise no_credentials(redact(str(error))[:300]) from error
 
 
 class Clients(NamedTuple):
@@ -93,10 +108,14 @@ class Session:
             core.get_component("response_parser_factory").set_parser_defaults(
                 timestamp_parser=quick_timestamp
             )
-            credentials = None if self._options.anonymous else core.get_credentials()
-            retrying = core.create_client("s3", config=self._config(attempts=self._attempts()))
-            once = core.create_client("s3", config=self._config(attempts=1))
-        except (*FAULTS, ValueError) as error:
+            credentials = None if self._options.anonymous else _credentials(core)
+            # Set to nothing, as pipelines do with variables they lack, botocore signs for it.
+            region = core.get_config_variable("region") or _NO_REGION
+            retrying, once = (
+                core.create_client("s3", region, config=self._config(attempts=attempts))
+                for attempts in (self._attempts(), 1)
+            )
+        except FAULTS as error:
             raise translate(error, bucket) from error
         for client in (retrying, once):
             client.meta.events.register("before-send.s3", self._note_request)

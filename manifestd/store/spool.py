@@ -16,7 +16,7 @@ from typing import Final, Self
 
 import msgspec
 
-from manifestd.errors import MalformedError
+from manifestd.errors import MalformedError, UnreachableError
 from manifestd.model.entry import Entry
 from manifestd.store.database import ERRORS, translated
 
@@ -40,8 +40,8 @@ class Spool:
         """Add one entry.
 
         Raises:
-            MalformedError: Its path was added before (noticed now or some entries later), or
-                is not Unicode text.
+            UnreachableError: Its path was added before (noticed now or some entries later).
+            MalformedError: It is not Unicode text.
         """
         if entry.path in self._batch:
             raise _twice(entry.path)
@@ -138,5 +138,9 @@ def _check_text(path: str) -> None:
         raise MalformedError(f"a path is not valid Unicode: {path!r}") from error
 
 
-def _twice(path: str) -> MalformedError:
-    return MalformedError(f"the source lists a path twice: {path!r}")
+def _twice(path: str) -> UnreachableError:
+    return UnreachableError(
+        f"the source lists a path twice: {path!r}",
+        why="one of the two would hide the other, so it is no listing",
+        hint="take the snapshot again",
+    )

@@ -8,9 +8,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from manifestd.canonical import MAX_INTEGER
 from manifestd.formats import reader_for
 from manifestd.formats.names import body_limit
-from manifestd.model.entry import Entry, File
+from manifestd.model.entry import UNKNOWN_SIZE, Entry, File, Problem
 from manifestd.model.reference import Reference
 from manifestd.model.snapshot import ReadMode
 from manifestd.reading.wants import RegionAlgorithm
@@ -83,6 +84,26 @@ class PathJoin:
         if self._ahead is not None and self._ahead.path == path:
             return self._ahead
         return None
+
+
+def countable(entry: Entry, others: int) -> Entry:
+    """The entry; with a problem and no size where a record could not hold its bytes.
+
+    Args:
+        entry: As listed: a server may state any number, and sparse files reach 2^63 - 1.
+        others: Bytes of the files listed before, which the record holds the sum of.
+    """
+    if 0 <= entry.size <= MAX_INTEGER - others:
+        return entry
+    more = " more" if 0 <= entry.size <= MAX_INTEGER else ""
+    problem = Problem(
+        path=entry.path,
+        code="unreadable",
+        what=f"its listed size is {entry.size}; a snapshot cannot hold that many{more} bytes",
+        hint="leave it out with --ignore",
+    )
+    hints = {**entry.hints, "size": UNKNOWN_SIZE}
+    return msgspec.structs.replace(entry, size=0, hints=hints, problem=entry.problem or problem)
 
 
 def same_object(before: File, entry: Entry) -> bool:

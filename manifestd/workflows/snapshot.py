@@ -30,7 +30,7 @@ from manifestd.workflows.company import ALONE, Company, Recalled
 from manifestd.workflows.cross_evidence import NOTHING, asked_for
 from manifestd.workflows.keeping import Results
 from manifestd.workflows.measuring import SMALL, Task, Worker, run_forked
-from manifestd.workflows.plan import Decision, PathJoin, SnapshotRequest, decide
+from manifestd.workflows.plan import Decision, PathJoin, SnapshotRequest, countable, decide
 from manifestd.workflows.taking import (
     Estimate,
     Progress,
@@ -174,14 +174,16 @@ class _Run:
     def take_listing(self, now: datetime) -> None:
         """Spool the listing, so that memory stays flat and order is that of the paths."""
         self.captured_at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        ignored, globs = 0, self.request.ignore
+        ignored, size, globs = 0, 0, self.request.ignore
         for item in self.source.list(self.resolved):
             if globs and item.path is not None and matches_any(item.path, globs):
                 ignored += 1
             elif isinstance(item, Problem):
                 self.problems.append(item)
             else:
-                self.spool.add(item)
+                entry = countable(item, size)
+                size += entry.size
+                self.spool.add(entry)
         if ignored:
             what = f"{ignored} file{'s' if ignored > 1 else ''} left out by --ignore"
             self.problems.append(Problem(code="left-out", what=what, severity="note"))
