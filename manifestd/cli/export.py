@@ -138,6 +138,6 @@ def _bundle(context: Context, references: tuple[str, ...], output: Path) -> str:
             store, references, output, config=context.config, signer=signer, trust=context.trust()
         )
     count = len(index.snapshots)
-    said = len(index.statements)
+    said, blobs = len(index.statements), len(index.blobs)
     carried = f"{count} snapshot{'s' * (count > 1)} and {said} statement{'s' * (said != 1)}"
-    return f"wrote {printable(str(output))} with {carried} in {len(index.blobs)} blobs"
+    return f"wrote {printable(str(output))} with {carried} in {blobs} blob{'s' * (blobs != 1)}"

@@ -133,8 +133,10 @@ def result_lines(result: VerifyResult) -> list[str]:
     if result.content == "verified":
         checked = result.checked
         lines.append(
-            f"  content    verified: {checked.files} files, {checked.bodies} kept bodies,"
-            f" {checked.facts} fact documents, manifest {result.manifest or 'none'}"
+            f"  content    verified: {checked.files} file{'s' * (checked.files != 1)},"
+            f" {checked.bodies} kept bod{'y' if checked.bodies == 1 else 'ies'},"
+            f" {checked.facts} fact document{'s' * (checked.facts != 1)},"
+            f" manifest {result.manifest or 'none'}"
         )
     elif result.content == "tampered":
         count = len(result.flaws) + result.more_flaws

@@ -89,7 +89,9 @@ def verify_receipt(context: Context, path: Path, places: tuple[str, ...], form: 
 def _lock_lines(found: LockCheck) -> Iterator[str]:
     count = f"{found.matching} of {found.locked}"
     words = {
-        "whole": f"verified: all {found.locked} files are those of the lock file",
+        "whole": f"verified: all {found.locked} files are those of the lock file"
+        if found.locked > 1
+        else "verified: the one file is that of the lock file",
         "subset": f"subset: {count} files, the others are not there",
         "different": f"NOT VERIFIED: {count} files are those of the lock file",
         "unknown": f"not decided: {count} files are those of the lock file",

@@ -236,7 +236,10 @@ def _summary(changes: list[Change], same: int, unknown: int) -> str:
     count = len(changes)
     parts = ["1 record changed" if count == 1 else f"{count} records changed"] if changes else []
     if unknown:
-        parts.append(f"{unknown} records have equal size and crc32; their bytes were not compared")
+        many, whose = (
+            ("1 record has", "its") if unknown == 1 else (f"{unknown} records have", "their")
+        )
+        parts.append(f"{many} equal size and crc32; {whose} bytes were not compared")
     if same and not changes:
         parts.append(f"{same} records identical")
     return ", ".join(parts) or "records identical"

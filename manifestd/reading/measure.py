@@ -288,8 +288,9 @@ class _Patience:
         if self._tries >= self._budget.tries or left <= 0:
             kind = RateLimitedError if error.throttled else UnreachableError
             raise kind(
-                f"no byte in {self._tries} tries and {now - self._since:.0f} s",
-                why=error.what,
+                f"no byte in {self._tries} {'try' if self._tries == 1 else 'tries'}"
+                f" and {now - self._since:.0f} s",
+                why=error.told(),
                 hint=error.hint,
                 facts={**error.facts, "path": path, "tries": self._tries},
             ) from error

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from manifestd.errors import EmptySourceError, ManifestdError, NotVerifiedError
+from manifestd.errors import EmptySourceError, ManifestdError, NotVerifiedError, TamperedError
 from manifestd.model import media_types
 from manifestd.model.digest import of_hex
 from manifestd.model.entry import File, Problem
@@ -25,6 +25,9 @@ from manifestd.store.trees import Trees
 
 MAX_PROBLEMS: Final = 1000
 """After so many the check stops: a store that damaged needs its backup."""
+
+_RESTORE: Final = "restore a backup, or take the snapshots again into a new store"
+"""The hint of what cannot even be opened; readers say to run this check."""
 
 
 def check_store(path: Path, *, log_only: bool = False) -> list[Problem]:
@@ -46,7 +49,8 @@ def check_store(path: Path, *, log_only: bool = False) -> list[Problem]:
     try:
         database = connect(path, write=False)
     except NotVerifiedError as error:
-        return [Problem(code=error.code, what=error.what, hint=error.hint)]
+        hint = _RESTORE if isinstance(error, TamperedError) else error.hint
+        return [Problem(code=error.code, what=error.what, hint=hint)]
     check = _Check(database)
     try:
         # One view of the store, whatever is written meanwhile.

@@ -266,7 +266,7 @@ class _Gate:
         else:
             self._add("evidence", "ok", counts)
         if rest:
-            self._add("policy", "closed", f"{len(rest)} findings", details=_lines(rest),
+            self._add("policy", "closed", f"{len(rest)} finding{'s' * (len(rest) > 1)}", details=_lines(rest),
                       opens="mend what it finds, or waive it by [[policy.waiver]]")  # fmt: skip
         else:
             self._add("policy", "ok", f"passes {self.verdict.policy}")

@@ -231,6 +231,14 @@ def test_throttling_without_a_time_waits_longer_each_time_then_is_rate_limited()
     assert clock.slept == [1.0, 2.0, 4.0, 8.0, 16.0, 29.0]
 
 
+def test_giving_up_says_what_failed_and_why() -> None:
+    broken = TransientError("the connection to hub broke", why="incorrect header check")
+    result, _ = run(Script(DATA, [(-1, broken)] * 9), budget=RetryBudget(seconds=60, tries=1))
+    assert result.problem is not None
+    assert result.problem.what.startswith("no byte in 1 try and 0 s ")
+    assert "the connection to hub broke: incorrect header check" in result.problem.what
+
+
 def test_more_bytes_than_listed_is_a_changed_object_at_once() -> None:
     script = Script(DATA + b"x", [])
     result, _ = run(script)

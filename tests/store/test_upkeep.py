@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,15 @@ def test_no_store_is_not_a_sound_store(tmp_path: Path) -> None:
     assert [problem.code for problem in check_store(tmp_path / "s.db")] == ["malformed"]
     with pytest.raises(MalformedError):
         rebuild_store(tmp_path / "s.db")
+
+
+def test_the_check_of_a_store_that_was_cut_off_does_not_say_to_run_itself(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    small_store(path)
+    os.truncate(path, 4096)
+    (problem,) = check_store(path)
+    assert problem.code == "store-tampered"
+    assert "backup" in (problem.hint or "")
 
 
 DAMAGES = {
