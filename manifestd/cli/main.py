@@ -124,6 +124,12 @@ def cli(
     Exit codes: 0 nothing to report, 1 differences or findings, 2 wrong usage,
     3 could not be decided, 4 does not verify, 70 a defect, 130 interrupted.
     """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            "the working directory is not there any more", hint="cd to one that exists"
+        ) from error
     ctx.obj = Context(
         config_file=config_file,
         store_file=store_file,

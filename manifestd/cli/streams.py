@@ -6,6 +6,7 @@ command does or how it ends: the exit code is the verdict's.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -56,6 +57,9 @@ def forgive() -> None:
         if stream is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         elif stream is getattr(sys, f"__{name}__"):
+            if name == "stdout" and isinstance(stream, io.TextIOWrapper):
+                # Documents are UTF-8 in every locale; and no name from outside may end a command.
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace")
             setattr(sys, name, cast("TextIO", _Forgiving(stream, lost)))
 
 

@@ -146,12 +146,14 @@ def parse_directory(text: str) -> DirectoryReference:
     """Parse a path or ``file://`` URL to an absolute path without ``..``; symlinks are kept.
 
     Raises:
-        UsageError: A file URL with a host.
+        UsageError: A file URL with a host, or no path at all.
     """
     if text.startswith("file://"):
         if not text.startswith("file:///"):
             raise UsageError(f"a file URL has no host: {text!r}", hint="write file:///abs/path")
         text = unquote(text.removeprefix("file://"))
+    if not text or "\0" in text:  # an unset variable must not become the working directory
+        raise UsageError(f"not a directory: {text!r}", hint="the working directory is written .")
     path = Path(text).absolute()
     if ".." in path.parts:
         # One place has one name. What is above a symlink only the file system knows.

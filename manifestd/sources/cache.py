@@ -36,7 +36,7 @@ from manifestd.sources.cache_layout import (
     declared_files,
     folder_of,
 )
-from manifestd.sources.local_list import identity_of
+from manifestd.sources.local_list import foreign_name, identity_of
 from manifestd.sources.local_open import translated
 from manifestd.sources.local_stream import Buffers, FileStream, changed
 
@@ -261,11 +261,9 @@ def _walk(
         return
     for item in items:
         path = prefix + item.name
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            shown = os.fsencode(path).decode("utf-8", "backslashreplace")
-            yield path, Problem(code="not-utf8", what=f"the name {printable(shown)} is not UTF-8")
+        foreign = foreign_name(path)
+        if foreign is not None:
+            yield path, foreign
             continue
         if item.is_dir(follow_symlinks=False):
             yield from _walk(Path(item.path), path + "/", depth + 1)

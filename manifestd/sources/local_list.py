@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Final
 
@@ -28,6 +29,9 @@ _SPECIAL: Final = {
     stat.S_IFBLK: "a block device",
     stat.S_IFCHR: "a character device",
 }
+
+
+_LOCALE: Final = sys.getfilesystemencoding()
 
 
 class _Level(msgspec.Struct):
@@ -110,17 +114,7 @@ class Listing:
                 what=f"left out: {self._left_out[path]}",
                 severity="note",
             )
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            # A record's paths are UTF-8: this one can only be described.
-            shown = os.fsencode(path).decode("utf-8", "backslashreplace")
-            return Problem(
-                code="not-utf8",
-                what=f"the name {printable(shown)} is not UTF-8",
-                hint="rename it",
-            )
-        return None
+        return foreign_name(path)
 
     def _link(self, path: str) -> Entry | Problem:
         """A symlink counts as the file it names, if that lies in the directory too."""
@@ -182,6 +176,23 @@ class Listing:
                 hint="git lfs pull",
             ),
         )
+
+
+def foreign_name(path: str) -> Problem | None:
+    """The problem of a path that is not UTF-8 and so cannot be in a record; None: it is."""
+    if path.isascii():
+        return None
+    if _LOCALE != "utf-8":
+        # What the locale makes of the name's bytes is another name, or none.
+        what = f"the name {printable(path)} cannot be told: file names are {_LOCALE} here"
+        return Problem(code="not-utf8", what=what, hint="set PYTHONUTF8=1")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        what = f"the name {printable(shown)} is not UTF-8"
+        return Problem(code="not-utf8", what=what, hint="rename it")
+    return None
 
 
 def identity_of(found: os.stat_result) -> dict[str, str]:
