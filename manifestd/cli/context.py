@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from manifestd.workflows.opened import Opened
 
 
+STORE_ENDINGS: Final = ("", "-wal", "-shm", "-journal")
+"""What a store's name may end in: the file, and those that SQLite puts beside it."""
+
 READ_ONCE: Final = 2048
 """KiB of the store's pages to keep where each document is read in turn."""
 
@@ -115,7 +118,7 @@ class Context:
     def own_outputs(self) -> tuple[str, ...]:
         """Absolute paths that manifestd itself writes; directory snapshots leave them out."""
         store = self.store_path.absolute()
-        paths = [store, *(Path(f"{store}{end}") for end in ("-wal", "-shm", "-journal"))]
+        paths = [Path(f"{store}{end}") for end in STORE_ENDINGS]
         if self.config.path is not None:
             paths.append(self.config.path.absolute())
         key = self.config.signing_key()

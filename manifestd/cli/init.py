@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from manifestd.cli.context import Context
+from manifestd.cli.context import STORE_ENDINGS, Context
 from manifestd.cli.key import make_directory
 from manifestd.cli.output import emit, table
 from manifestd.errors import UsageError
@@ -82,8 +82,9 @@ def init(context: Context, directory: Path, person: str | None) -> None:
         # Last, so that a configuration is only there when all it names is.
         _write_new(config, text)
     except BaseException:
-        key.unlink()
-        public_path(key).unlink()
+        # Nothing of it was there before; what stays would keep the next try from starting.
+        for path in (key, public_path(key), *(Path(f"{store}{end}") for end in STORE_ENDINGS)):
+            path.unlink(missing_ok=True)
         raise
     emit(
         table(
@@ -112,8 +113,11 @@ def _keep_out_of_git(directory: Path) -> None:
 
 
 def _write_new(path: Path, text: str) -> None:
+    there = os.path.lexists(path)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
+        if not there:  # half of it, on a full disk
+            path.unlink(missing_ok=True)
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error

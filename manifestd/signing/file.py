@@ -185,7 +185,11 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         ) from error
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+    except OSError as error:  # a full disk shows only now
+        path.unlink()
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error

@@ -7,6 +7,7 @@ takes 0.12 s to import. To add a table: append a function, and count
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -16,7 +17,7 @@ from sqlite_utils.db import Table
 
 from manifestd.model.logentry import Fact
 from manifestd.store.blobs import Blobs
-from manifestd.store.database import APPLICATION_ID, VERSION, Database, header
+from manifestd.store.database import APPLICATION_ID, ERRORS, VERSION, Database, header
 from manifestd.store.log import Log
 from manifestd.store.rows import decode_record
 from manifestd.store.snapshots import facts_of
@@ -187,18 +188,21 @@ def adopt_snapshots(database: Database, at: datetime) -> None:
 
 def rebuild_log_tables(database: Database) -> None:
     """Drop and make again, empty, the tables of the log. Call it inside a transaction."""
-    tables = tables_of(database)
-    for name in LOG_TABLES:
-        _table(tables, name).drop(ignore=True)
-    create_log_tables(tables)
+    _rebuild(database, LOG_TABLES, create_log_tables)
 
 
 def rebuild_index_tables(database: Database) -> None:
     """Drop and make again, empty, every table of the index. Call it inside a transaction."""
-    tables = tables_of(database)
-    for name in INDEX_TABLES:
-        _table(tables, name).drop(ignore=True)
-    create_index_tables(tables)
+    _rebuild(database, INDEX_TABLES, create_index_tables)
+
+
+def _rebuild(database: Database, names: Iterable[str], create: Callable[[Tables], None]) -> None:
+    for name in names:
+        database.run(f"DROP TABLE IF EXISTS {name}")
+    try:
+        create(tables_of(database))
+    except ERRORS as error:  # raised by sqlite-utils: the disk is full, say
+        database.fail(error)
 
 
 def _table(tables: Tables, name: str) -> Table:

@@ -110,14 +110,18 @@ class Results:
         self._kept, self._held = time.monotonic(), 0
         if not self._waiting:
             return
-        with self._store.transaction(durable=False):
-            for measured in self._waiting:
-                kept = self._stored(measured)
-                entry = self._expected.pop(measured.path)
-                self._found[measured.path] = kept
-                # A failure is not kept over a restart: it may be gone by then.
-                if entry.identity and measured.problem is None:
-                    self._unwritten.append((entry, kept))
+        try:
+            with self._store.transaction(durable=False):
+                stored = [self._stored(measured) for measured in self._waiting]
+        except BaseException:
+            self._facts.clear()  # undone with the rest
+            raise
+        for measured, kept in zip(self._waiting, stored, strict=True):
+            entry = self._expected.pop(measured.path)
+            self._found[measured.path] = kept
+            # A failure is not kept over a restart: it may be gone by then.
+            if entry.identity and measured.problem is None:
+                self._unwritten.append((entry, kept))
         self._waiting.clear()
 
     def _write(self) -> None:
