@@ -149,7 +149,10 @@ def main(arguments: list[str] | None = None) -> None:
     gc.set_threshold(100_000, 20, 100)
     # A supervisor's polite end (systemd, Kubernetes) keeps what was done, as Ctrl-C does.
     signal.signal(signal.SIGTERM, _interrupt)
-    code = run(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:  # before or after there was something to say it with
+        code = 130
     gc.freeze()  # what a large command made need not be looked through once more to end
     sys.exit(code)
 

@@ -194,7 +194,14 @@ class HubClient:
         return Answer(body=body, next=self._next(found[1], asked) if found else None)
 
     def _next(self, link: str, asked: Asked) -> str:
-        url = httpx2.URL(self.endpoint).join(link)
+        try:
+            url = httpx2.URL(self.endpoint).join(link)
+        except httpx2.InvalidURL as error:
+            raise UnreachableError(
+                f"the listing of {asked.repo} goes on at an address that is none",
+                why=redact(str(error))[:300],
+                hint="check HF_ENDPOINT and the proxy settings",
+            ) from error
         if not self.from_hub(url):
             raise UnreachableError(
                 f"the listing of {asked.repo} goes on at another host, {url.host}",

@@ -73,7 +73,7 @@ def refusal(response: httpx2.Response, asked: Asked) -> ManifestdError:
             hint=f"look for branches, tags and commits at {asked.page()}",
             facts=facts | {"revision": asked.revision},
         )
-    if code == "EntryNotFound":
+    if code == "EntryNotFound" and asked.path is not None:
         return SourceNotFoundError(
             f"{asked.path!r} is not in {subject} at {asked.revision}", facts=facts
         )

@@ -13,7 +13,7 @@ from typing import Final
 
 from sqlite_utils import Database as Tables
 from sqlite_utils import Migrations
-from sqlite_utils.db import Table
+from sqlite_utils.db import AlterError, Table
 
 from manifestd.model.logentry import Fact
 from manifestd.store.blobs import Blobs
@@ -201,7 +201,7 @@ def _rebuild(database: Database, names: Iterable[str], create: Callable[[Tables]
         database.run(f"DROP TABLE IF EXISTS {name}")
     try:
         create(tables_of(database))
-    except ERRORS as error:  # raised by sqlite-utils: the disk is full, say
+    except (*ERRORS, AlterError) as error:  # by sqlite-utils: the disk is full, a table is gone
         database.fail(error)
 
 

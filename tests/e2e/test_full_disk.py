@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from manifestd.errors import AccessDeniedError, UndecidedError
+from manifestd.errors import AccessDeniedError, TamperedError, UndecidedError
 from manifestd.model.reference import parse_directory
 from manifestd.store import open_store
 from manifestd.store.check import check_store
@@ -63,6 +63,13 @@ def test_a_store_that_cannot_be_written_is_not_rebuilt_and_no_defect(
         store._database.run("PRAGMA query_only=ON")
         with pytest.raises(AccessDeniedError, match="cannot be written"):
             rebuild(store._database)  # type: ignore[operator]
+
+
+def test_an_index_of_a_table_that_is_gone_is_damage_and_no_defect(tmp_path: Path) -> None:
+    with open_store(tmp_path / "s.db", write=True) as store:
+        store._database.run("DROP TABLE blob")
+        with pytest.raises(TamperedError, match="damaged"):
+            rebuild_index_tables(store._database)
 
 
 @pytest.mark.parametrize("room", [0, 4, 200])

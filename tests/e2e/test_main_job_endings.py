@@ -132,3 +132,17 @@ def test_what_is_no_content_can_be_left_out_as_files_can(desk: Desk) -> None:
     rest = desk.json("snapshot", "dir", "model", "--ignore", "pipe", "--ignore", "out*")
     assert rest["complete"]
     assert [problem["what"] for problem in rest["problems"]] == ["2 files left out by --ignore"]
+
+
+def test_an_interrupt_while_a_command_is_still_being_loaded_shows_no_trace(desk: Desk) -> None:
+    script = (
+        "import sys; from manifestd.cli.main import main\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'manifestd.cli.output': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted()); main(['list'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=desk.folder, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -278,6 +278,15 @@ def test_a_listing_that_goes_on_at_another_host_is_refused(hub: LoopbackHub) -> 
     assert not [exchange for exchange in hub.requests if exchange.origin == "cdn"]
 
 
+@pytest.mark.parametrize("link", ["http://[::1", "http://127.0.0.1:port/", "/api/models?\x01"])
+def test_a_listing_that_goes_on_nowhere_is_no_listing(hub: LoopbackHub, link: str) -> None:
+    hub.add_repo("org/name", FILES)
+    hub.faults.add("/tree/", f"next:{link}")
+    source = source_over(hub)
+    with pytest.raises(UnreachableError, match="address that is none"):
+        everything(source, source.resolve())
+
+
 def test_a_declared_sha256_that_does_not_belong_to_the_commit_is_noted() -> None:
     from manifestd.sources.hub_listing import LfsLine, Listing, TreeLine
 

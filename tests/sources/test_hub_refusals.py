@@ -23,6 +23,7 @@ from manifestd.model.entry import Entry
 from manifestd.sources.base import SourceSettings
 from manifestd.sources.hub import HubSource
 from manifestd.sources.hub_client import HubClient, endpoint_from
+from manifestd.sources.hub_errors import Asked, refusal
 from tests.contracts.source_suite import content, everything
 from tests.loopback.hub_support import FILES, Naps, source_over
 
@@ -65,6 +66,16 @@ def test_a_missing_revision_is_named(hub: LoopbackHub) -> None:
     assert isinstance(error, SourceNotFoundError)
     assert "no revision 'v9'" in error.what
     assert hub.endpoint in (error.hint or "")
+
+
+def test_a_repository_that_is_missing_as_an_entry_is_still_named() -> None:
+    asked = Asked(endpoint="http://hub", repo="org/name", kind="dataset", revision="main")
+    answer = httpx2.Response(
+        404,
+        headers={"x-error-code": "EntryNotFound"},
+        request=httpx2.Request("GET", "http://hub/api/datasets/org/name"),
+    )
+    assert refusal(answer, asked).what == "http://hub knows no dataset org/name"
 
 
 def test_a_disabled_repository_is_denied(hub: LoopbackHub) -> None:
