@@ -150,8 +150,22 @@ def refuse_own(context: Context, path: Path) -> None:
 
 def emit_json(document: Any, output: Path | None = None) -> None:
     """Write one document as JSON and a newline, keys in a fixed order."""
-    data = msgspec.json.encode(document)
+    try:
+        data = msgspec.json.encode(document)
+    except UnicodeEncodeError:  # it names a path of this machine that is not UTF-8
+        data = msgspec.json.encode(_with_escapes(msgspec.to_builtins(document)))
     emit(msgspec.json.format(data, indent=1).decode() + "\n", output)
+
+
+def _with_escapes(value: Any) -> Any:
+    """The same document; bytes of names that no JSON can carry are written as escapes."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {key: _with_escapes(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_escapes(item) for item in value]
+    return value
 
 
 def say(text: str, *, stream: TextIO | None = None) -> None:

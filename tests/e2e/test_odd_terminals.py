@@ -63,3 +63,11 @@ def test_a_working_directory_that_is_gone_is_said_to_be_gone(
     gone.rmdir()
     found = desk.json("list", code=2)
     assert found["what"] == "the working directory is not there any more"
+
+
+def test_a_path_of_this_machine_that_is_not_utf8_is_escaped_in_documents(desk: Desk) -> None:
+    desk.tree("model", {"a.txt": b"1"})
+    store = os.fsdecode(b"st\xff.db")
+    desk("--store", store, "snapshot", "dir", "model", "--no-sign")
+    found = desk("--store", store, "store", "check", "--format", "json").document
+    assert found["store"] == "st\\udcff.db"
