@@ -36,7 +36,6 @@ _BY_SUFFIX: Final = {suffix: role for role, found in _SUFFIXES.items() for suffi
 _BY_NAME: Final = {name: role for role, found in _NAMES.items() for name in found}
 
 
-@lru_cache(maxsize=8192)
 def role_of(path: str) -> Role:
     """The role of a file by its name alone.
 
@@ -44,7 +43,13 @@ def role_of(path: str) -> Role:
         >>> role_of("onnx/model.onnx"), role_of("vocab.txt"), role_of("README.md")
         ('weights', 'tokenizer', 'card')
     """
-    name = path[path.rfind("/") + 1 :].lower()
+    return _role_of_name(path[path.rfind("/") + 1 :])
+
+
+# Most repositories have the same names.
+@lru_cache(maxsize=8192)
+def _role_of_name(name: str) -> Role:
+    name = name.lower()
     named = _BY_NAME.get(name)
     if named is not None:
         return named
