@@ -35,12 +35,16 @@ class Exchange:
         status: Of the answer; 0 before there is one.
         sent: Bytes of the body put on the wire.
         file: ``org/name/path`` when the body is a file's content.
+        port: The client's: requests on one connection have one.
     """
 
-    __slots__ = ("file", "headers", "method", "origin", "sent", "status", "target")
+    __slots__ = ("file", "headers", "method", "origin", "port", "sent", "status", "target")
 
-    def __init__(self, origin: Origin, method: str, target: str, headers: dict[str, str]) -> None:
+    def __init__(
+        self, origin: Origin, method: str, target: str, headers: dict[str, str], port: int
+    ) -> None:
         self.origin = origin
+        self.port = port
         self.method = method
         self.target = target
         self.headers = headers
@@ -146,7 +150,9 @@ class OriginHandler(BaseHTTPRequestHandler, ABC):
         self.segments = [unquote(part) for part in parts.path.strip("/").split("/")]
         self.query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
         headers = {key.lower(): value for key, value in self.headers.items()}
-        self.exchange = Exchange(self.origin, self.command, self.path, headers)
+        self.exchange = Exchange(
+            self.origin, self.command, self.path, headers, self.client_address[1]
+        )
         length = int(headers.get("content-length", "0"))
         self.body = self.rfile.read(length) if length else b""
         self.server.wire.note(self.exchange)

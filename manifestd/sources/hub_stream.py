@@ -6,6 +6,7 @@ this commit, the size is the listed one, and the range begins where it was asked
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from types import TracebackType
@@ -18,6 +19,8 @@ from manifestd.model.entry import Entry
 from manifestd.sources.hub_client import HubClient
 from manifestd.sources.hub_errors import Asked, refusal, store_refusal
 
+_REST: Final = 64 * 1024
+"""Bytes of an answer that are read although nobody wants them: another connection costs more."""
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)\Z")
 
 
@@ -57,7 +60,8 @@ class HubStream:
             ChangedError: There are more bytes than the listing says.
         """
         left = self._limit
-        for piece in self._pieces():
+        pieces = self._pieces()
+        for piece in pieces:
             if len(piece) > left:
                 if self._exact:
                     raise ChangedError(f"{self._path!r} is longer than the listing says")
@@ -70,6 +74,7 @@ class HubStream:
                 for begin in range(0, len(view), size):
                     yield view[begin : begin + size]
             if left == 0 and not self._exact:
+                _finish(pieces)
                 return
 
     def close(self) -> None:
@@ -225,6 +230,16 @@ def _skip(response: httpx2.Response, entry: Entry, offset: int, length: int | No
     if stated is not None and not _encoded(response) and stated != str(entry.size):
         raise ChangedError(f"{entry.path!r} has {stated} bytes, not {entry.size} as listed")
     return offset
+
+
+def _finish(pieces: Iterator[bytes]) -> None:
+    """Read a short rest of an answer, so that its connection can be used again."""
+    rest = 0
+    with contextlib.suppress(TransientError):
+        for piece in pieces:
+            rest += len(piece)
+            if rest > _REST:
+                return
 
 
 def _encoded(response: httpx2.Response) -> bool:

@@ -130,6 +130,17 @@ def test_a_server_that_ignores_ranges_still_gives_the_right_tail(
     assert source.peek(resolved, entry).read_at(7, 11) == TREE[path][7:18]
 
 
+def test_a_short_rest_that_nobody_asked_for_does_not_cost_the_connection(
+    hub: LoopbackHub,
+) -> None:
+    source, resolved, entry = opened(hub, "notes.txt")
+    hub.faults.add("cdn|resolve-cache", "ignore-range", times=None)
+    hub.forget_requests()
+    for offset in range(5):
+        assert source.peek(resolved, entry).read_at(offset, 3) == TEXT[offset : offset + 3]
+    assert len({exchange.port for exchange in hub.requests}) == 1
+
+
 def test_a_shifted_range_is_asked_for_again(hub: LoopbackHub, naps: Naps) -> None:
     source, resolved, entry = opened(hub)
     hub.faults.add("cdn", "cut:200000")
