@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -26,6 +27,9 @@ _SHORT: Final = 64 * 1024
 """Bytes up to which JSON is tried as canonical first: most signatures are, and come by the thousand."""
 
 _encoder = msgspec.json.Encoder(order="sorted")
+
+_prepared: set[Any] = set()
+_preparing: Final = threading.Lock()
 
 # Possessive, and content with an unfinished string at its end: no text makes it try again.
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
@@ -44,6 +48,19 @@ def encode(document: object) -> bytes:
         raise NotCanonicalError(
             "a text value has a lone surrogate, which JSON cannot carry"
         ) from error
+
+
+def prepared(kind: T) -> T:
+    """A type to decode into, which msgspec has looked at whole. Every decoding names its type so.
+
+    msgspec looks at a struct when it is first decoded into, and keeps what it knows from the
+    beginning; a second thread that decodes meanwhile crashes the process (seen in 0.22).
+    """
+    if kind not in _prepared:
+        with _preparing:
+            msgspec.json.Decoder(kind)
+            _prepared.add(kind)
+    return kind
 
 
 def sha256_hex(data: bytes) -> str:
@@ -77,7 +94,7 @@ def decode(data: bytes, kind: type[T], *, name: str = "document", max_size: int 
             why="white space, key order, duplicate names or number spelling differ from RFC 8785",
         )
     try:
-        value = msgspec.convert(plain, kind)
+        value = msgspec.convert(plain, prepared(kind))
     except msgspec.ValidationError as error:
         raise MalformedError(f"{name} does not have the expected shape: {error}") from error
     if _encoder.encode(value) != data:

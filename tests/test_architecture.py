@@ -91,6 +91,28 @@ def calls(names: set[str]) -> list[str]:
     ]
 
 
+def test_nothing_is_decoded_into_a_type_that_another_thread_may_still_be_looking_at() -> None:
+    # canonical.prepared says why.
+    loose = [
+        f"{below(path)}:{node.lineno}"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and (kind := _decoded_into(node)) is not None
+        if not ast.unparse(kind).startswith(("canonical.prepared(", "prepared("))
+    ]
+    assert not loose
+
+
+def _decoded_into(call: ast.Call) -> ast.expr | None:
+    """The type of a decoding that happens at run time; decoders of modules are made at import."""
+    name = ast.unparse(call.func)
+    if name == "msgspec.convert":
+        return call.args[1]
+    if name in {"msgspec.json.decode", "msgspec.msgpack.decode"}:
+        return next((word.value for word in call.keywords if word.arg == "type"), None)
+    return None
+
+
 def test_no_module_is_longer_than_four_hundred_lines() -> None:
     long = {below(path): count for path in MODULES if (count := _lines(path)) > MAX_MODULE}
     assert not long

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
+import textwrap
 from typing import Any
 
 import msgspec
@@ -198,3 +201,32 @@ def test_foreign_json_that_is_ambiguous_or_hostile_is_refused(data: bytes, why: 
 def test_names_equal_only_by_escapes_are_one_name_in_foreign_json() -> None:
     with pytest.raises(MalformedError, match="stands twice"):
         canonical.decode_foreign(b'{"a":1,"\\u0061":2}')
+
+
+RACE = textwrap.dedent("""
+    import sys, threading, types
+    import msgspec
+    from manifestd.canonical import prepared
+    sys.setswitchinterval(1e-6)
+    INNER = "class I{0}(msgspec.Struct):\\n a: 'int | None' = None\\n b: 'list[str]' = []\\n"
+    OUTER = "class T(msgspec.Struct):\\n" + "".join(f" i{n}: 'I{n} | None' = None\\n" for n in range(6))
+    for number in range(100):
+        module = types.ModuleType(f"m{number}")
+        module.msgspec = msgspec
+        sys.modules[module.__name__] = module
+        exec("".join(map(INNER.format, range(6))) + OUTER, module.__dict__)
+        together = threading.Barrier(8)
+        def decode():
+            together.wait()
+            for _ in range(20):
+                msgspec.json.decode(b'{"i5":{"a":1},"i0":null}', type=prepared(module.T))
+        threads = [threading.Thread(target=decode) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+""")
+
+
+def test_threads_may_decode_into_a_type_that_none_has_decoded_into_before() -> None:
+    assert subprocess.run([sys.executable, "-c", RACE], check=False).returncode == 0

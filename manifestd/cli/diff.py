@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from manifestd.cli.context import Context
+from manifestd.cli.context import Context
 
 # Packages may add reports, so --format takes any name; these are the built-in ones.
 FORMATS = ("text", "json", "markdown", "html", "junit", "sarif", "csv")
@@ -66,6 +64,7 @@ def diff(
     """
     import msgspec
 
+    from manifestd import canonical
     from manifestd.cli.output import emit
     from manifestd.reports import REPORTS
     from manifestd.reports.base import ReportOptions
@@ -80,7 +79,7 @@ def diff(
             "min_impact": min_impact or "none",
             "require_signature": require_signature,
         },
-        Demands,
+        canonical.prepared(Demands),
     )
     with context.gathered(left, right) as (store, (left_ref, right_ref)):
         found = compare(

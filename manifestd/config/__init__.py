@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from manifestd import canonical
 from manifestd.config.shape import DAYS, DEFAULT_STORE, Sections
 from manifestd.errors import ConfigError
 
@@ -109,7 +110,7 @@ def parse_config(data: bytes, path: Path) -> Config:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     _fill_days(document)
     try:
-        sections = msgspec.convert(document, Sections)
+        sections = msgspec.convert(document, canonical.prepared(Sections))
     except msgspec.ValidationError as error:
         raise _explain(document, path, error) from error
     values = {name: getattr(sections, name) for name in sections.__struct_fields__}

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
+from manifestd import canonical
 from manifestd.formats import ggml, tensorfile
 from manifestd.formats.base import Explanation
 from manifestd.formats.bounds import MAX_INTEGER, RefusedError
@@ -291,7 +292,7 @@ def _placed(
 
 def _keys(facts: dict[str, Any]) -> dict[str, KeyFact] | None:
     try:
-        found = msgspec.convert(facts.get("kv"), list[KeyFact])
+        found = msgspec.convert(facts.get("kv"), canonical.prepared(list[KeyFact]))
     except msgspec.ValidationError:
         return None
     return {one.key: one for one in found}

@@ -107,7 +107,7 @@ def check_shards(paths: Iterable[str], facts: Mapping[str, Facts | None]) -> lis
             found.append(_finding("shard-index-unread", path, str(index["refused"])))
             continue
         try:
-            fact = msgspec.convert(index, IndexFact)
+            fact = msgspec.convert(index, canonical.prepared(IndexFact))
         except msgspec.ValidationError as error:
             found.append(_finding("shard-index-unread", path, str(error)))
             continue

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from manifestd import canonical
 from manifestd.formats import tensorfile
 from manifestd.formats.base import Explanation
 from manifestd.formats.picklewalk import (
@@ -142,7 +143,9 @@ class TorchFact(msgspec.Struct, frozen=True, rename="camel"):
 def explain(left: dict[str, Any], right: dict[str, Any]) -> Explanation | None:
     """Explain two torch files from their facts."""
     try:
-        old, new = msgspec.convert(left, TorchFact), msgspec.convert(right, TorchFact)
+        old, new = (
+            msgspec.convert(facts, canonical.prepared(TorchFact)) for facts in (left, right)
+        )
     except msgspec.ValidationError:
         return None
     imports = _imports(old, new)

@@ -226,7 +226,7 @@ def read_request(data: bytes) -> ApprovalRequest:
             hint="it is made by `manifestd approve NAME:TAG REF --request -o FILE`",
         )
     try:
-        request = msgspec.convert(document, ApprovalRequest)
+        request = msgspec.convert(document, canonical.prepared(ApprovalRequest))
         check_tag(request.tag)
     except (msgspec.ValidationError, UsageError) as error:
         raise MalformedError(f"not an approval request: {error}") from error

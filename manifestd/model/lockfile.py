@@ -143,7 +143,7 @@ def decode_lock(data: bytes) -> LockFile:
     """
     canonical.check_bounds(data, name="lock file", max_size=MAX_LOCK)
     try:
-        lock = msgspec.json.decode(data, type=LockFile)
+        lock = msgspec.json.decode(data, type=canonical.prepared(LockFile))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedError(f"not a lock file: {error}") from error
     if b"".join(lock_lines((_head(model), _items(model)) for model in lock.models)) != data:

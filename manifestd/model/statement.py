@@ -72,7 +72,7 @@ def read_claim(
     if statement.predicate_type != predicate_type or found is None:
         raise MalformedError(f"not {what}")
     try:
-        claim = msgspec.convert(found, kind)
+        claim = msgspec.convert(found, canonical.prepared(kind))
     except msgspec.ValidationError as error:
         raise MalformedError(f"not {what}: {error}") from error
     # Making it again is the shortest way to ask for exactly our subjects and members.

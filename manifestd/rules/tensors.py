@@ -46,7 +46,7 @@ def has_tensors(facts: Facts | None) -> bool:
     if facts is None or "refused" in facts or "tensors" not in facts:
         return False
     try:
-        msgspec.convert(facts, _TensorFacts)
+        msgspec.convert(facts, canonical.prepared(_TensorFacts))
     except msgspec.ValidationError:
         return False
     return True

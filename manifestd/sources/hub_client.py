@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import httpx2
 import msgspec
 
+from manifestd import canonical
 from manifestd._version import __version__
 from manifestd.errors import (
     AccessDeniedError,
@@ -280,7 +281,7 @@ def decode(answer: Answer, kind: type[T], asked: Asked) -> T:
         UnreachableError: It is not what a Hub answers.
     """
     try:
-        return msgspec.json.decode(answer.body, type=kind)
+        return msgspec.json.decode(answer.body, type=canonical.prepared(kind))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreachableError(
             f"{asked.endpoint} does not answer as a Hub does",

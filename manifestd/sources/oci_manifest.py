@@ -133,7 +133,7 @@ def parse_manifest(data: bytes, content_type: str) -> Manifest:
             "the manifest has docker's old schema 1", hint="push it again with a current tool"
         )
     try:
-        found = msgspec.convert(document, Manifest)
+        found = msgspec.convert(document, canonical.prepared(Manifest))
     except msgspec.ValidationError as error:
         raise MalformedError(f"the registry's manifest has a wrong shape: {error}") from error
     if (found.layers is None) == (found.manifests is None):

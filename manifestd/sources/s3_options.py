@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from manifestd import canonical
 from manifestd.errors import ConfigError
 from manifestd.sources.base import SourceSettings
 
@@ -52,6 +53,6 @@ def options_of(settings: SourceSettings) -> S3Options:
         ConfigError: An unknown name or a value of the wrong kind.
     """
     try:
-        return msgspec.convert(settings.options, S3Options)
+        return msgspec.convert(settings.options, canonical.prepared(S3Options))
     except msgspec.ValidationError as error:
         raise ConfigError(f"an S3 option is not usable: {error}", hint=_HINT) from error

@@ -7,7 +7,8 @@ import sqlite3
 from pathlib import Path
 
 from manifestd.errors import AccessDeniedError, ManifestdError, TamperedError, UsageError
-from manifestd.store.database import VERSION, Database, connect, header, translated
+from manifestd.store.database import VERSION, Database, connect, header
+from manifestd.store.faults import translated
 
 
 def backup_store(path: Path, target: Path) -> None:

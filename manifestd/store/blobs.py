@@ -10,7 +10,8 @@ from zlib import crc32
 
 from manifestd.errors import MalformedError, TamperedError
 from manifestd.model.digest import Digest, hex_of, parse_digest
-from manifestd.store.database import ERRORS, Database
+from manifestd.store.database import Database
+from manifestd.store.faults import ERRORS
 
 Kind = Literal[
     "record", "leaf", "node", "body", "facts", "chunks", "bundle", "document", "entry", "statement"

@@ -1,7 +1,7 @@
 """One SQLite connection: opened safely, its errors translated, its transactions immediate.
 
 Settings and their reasons are in docs/format/store.md, section 1. Only this
-room of the house knows SQL; only this module knows SQLite's own errors.
+room of the house knows SQL.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from manifestd.errors import (
     NotStoredError,
     StoreLockedError,
     TamperedError,
-    UndecidedError,
     UnreadableError,
 )
+from manifestd.store.faults import ERRORS, translated
 from manifestd.store.filesystem import refuse_network
 from manifestd.store.foreign import OBJECTS, refuse_foreign
 
@@ -40,8 +40,6 @@ _CACHE: Final = "PRAGMA cache_size=-32768"
 _LONGEST: Final = 257 * 1024 * 1024
 """Bytes of one row: the largest blob and its name. A longer one is not even read."""
 _TOUCH: Final = "SELECT count(*) FROM sqlite_master"
-ERRORS: Final = (sqlite3.Error, UnicodeError)
-"""What sqlite3 raises; the second for damaged names inside its own messages, and for surrogates."""
 
 
 class Database:
@@ -180,41 +178,6 @@ class Database:
             UndecidedError, UnreadableError, AccessDeniedError: Disk full, disk errors, no permission.
         """
         raise translated(error, self.path) from error
-
-
-def translated(error: Exception, path: Path) -> Exception:
-    """Our error for one of SQLite's; a misuse of the library comes back as it is."""
-    if isinstance(error, UnicodeEncodeError):
-        return MalformedError(f"text that is not Unicode cannot be stored: {error.object!r}")
-    if isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
-        return error
-    name = getattr(error, "sqlite_errorname", "")
-    facts = {"store": str(path), "sqlite": name or str(error)}
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return StoreLockedError(
-            f"the store is being written by another process: {path}",
-            hint="wait until it is done, then run the command again",
-            facts=facts,
-        )
-    if name.startswith("SQLITE_FULL"):
-        return UndecidedError(
-            f"the store cannot grow, the disk is full: {path}",
-            hint="make room and run the command again; nothing stored before was lost",
-            facts=facts,
-        )
-    if name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
-        return AccessDeniedError(f"the store cannot be written: {path}: {error}", facts=facts)
-    if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
-        return UnreadableError(f"the store cannot be read: {path}: {error}", facts=facts)
-    if name.startswith("SQLITE_TOOBIG"):
-        return MalformedError(f"too large for the store: {path}", facts=facts)
-    if name.startswith("SQLITE_NOTADB"):
-        return MalformedError(f"not a manifestd store: {path}", facts=facts)
-    return TamperedError(
-        f"the store is damaged: {path}: {error}",
-        hint="run `manifestd store check`",
-        facts=facts,
-    )
 
 
 def connect(path: Path, *, write: bool, seconds: float = _SECONDS) -> Database:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from manifestd import canonical
 from manifestd.errors import ManifestdError, TamperedError
 from manifestd.store.blobs import Blobs
 from manifestd.store.database import Database
@@ -103,7 +104,7 @@ class RunCheck:
     def _decoded(self, raw: Any, kind: type[T]) -> T:
         data = self._blobs.fetch(raw if isinstance(raw, bytes) else b"")
         try:
-            return msgspec.json.decode(data, type=kind)
+            return msgspec.json.decode(data, type=canonical.prepared(kind))
         except msgspec.DecodeError as error:
             raise TamperedError(f"{_name(raw)} is no document of a run: {error}") from error
 

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
+from manifestd import canonical
 from manifestd.errors import AmbiguousError, NotStoredError, TamperedError
 from manifestd.model.change import Result
 from manifestd.model.run import RESULTS, Run, RunModel
@@ -251,7 +252,7 @@ class Runs:
     def _decoded(self, raw: bytes, kind: type[T]) -> T:
         data = self._blobs.fetch(raw)
         try:
-            return msgspec.json.decode(data, type=kind)
+            return msgspec.json.decode(data, type=canonical.prepared(kind))
         except msgspec.DecodeError as error:
             raise _damaged(f"{_hex(raw)} is no document of a run: {error}") from error
 

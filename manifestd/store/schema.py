@@ -17,7 +17,8 @@ from sqlite_utils.db import AlterError, Table
 
 from manifestd.model.logentry import Fact
 from manifestd.store.blobs import Blobs
-from manifestd.store.database import APPLICATION_ID, ERRORS, VERSION, Database, header
+from manifestd.store.database import APPLICATION_ID, VERSION, Database, header
+from manifestd.store.faults import ERRORS
 from manifestd.store.log import Log
 from manifestd.store.rows import decode_record
 from manifestd.store.snapshots import facts_of

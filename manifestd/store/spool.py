@@ -18,7 +18,7 @@ import msgspec
 
 from manifestd.errors import MalformedError, UnreachableError
 from manifestd.model.entry import Entry
-from manifestd.store.database import ERRORS, translated
+from manifestd.store.faults import ERRORS, translated
 
 _IN_MEMORY: Final = 32_768
 """Entries (about 1 KB each) up to which no database is used."""

@@ -33,6 +33,9 @@ class Journaled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     problem: Problem | None = None
 
 
+_journaled: Final = msgspec.msgpack.Decoder(Journaled)
+
+
 class Results:
     """The results of one run's reading, and those that an interrupted one left.
 
@@ -45,9 +48,8 @@ class Results:
     def __init__(self, store: Store, key: str, *, local: bool) -> None:
         self._store = store
         self._journal = store.journal(key)
-        decoder = msgspec.msgpack.Decoder(Journaled)
         self._before = {
-            path: (token, decoder.decode(data))
+            path: (token, _journaled.decode(data))
             for path, (token, data) in self._journal.load().items()
         }
         self._pause = _JOURNAL_LOCAL if local else _JOURNAL_SECONDS

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from manifestd import canonical
 from manifestd.errors import ManifestdError, NotVerifiedError, TamperedError
 from manifestd.model.approval import read_approval_statement
 from manifestd.model.envelope import digests_of
@@ -174,9 +175,13 @@ class Verdicts:
 
     def _models(self, entry: LogEntry) -> Iterator[_Judged]:
         try:
-            run = msgspec.json.decode(self._store.blobs.get(entry.document), type=_Run)
+            run = msgspec.json.decode(
+                self._store.blobs.get(entry.document), type=canonical.prepared(_Run)
+            )
             for digest in run.models:
-                yield msgspec.json.decode(self._store.blobs.get(digest), type=_Judged)
+                yield msgspec.json.decode(
+                    self._store.blobs.get(digest), type=canonical.prepared(_Judged)
+                )
         except msgspec.MsgspecError as error:
             raise TamperedError(f"entry {entry.index} of the log names no run: {error}") from error
 

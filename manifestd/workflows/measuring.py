@@ -250,7 +250,7 @@ def run_forked(
         for task in {_suffix(task.entry.path): task for task in tasks}.values():
             reader_for(task.entry.path, task.entry.size)
     encoder = msgspec.msgpack.Encoder()
-    decoder = msgspec.msgpack.Decoder(Measurement)
+    decoder = msgspec.msgpack.Decoder(canonical.prepared(Measurement))
     results = run_tasks(
         tasks,
         lambda task: encoder.encode(work(task)),

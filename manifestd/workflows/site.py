@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from manifestd import canonical
 from manifestd.display import printable
 from manifestd.errors import AccessDeniedError, UsageError
 from manifestd.model.change import Result
@@ -105,7 +106,7 @@ def _before(target: Path) -> list[str]:
     except OSError as error:
         raise UsageError(f"{printable(str(target))} is no directory to write to") from error
     try:
-        return msgspec.json.decode(data, type=_Inventory).files
+        return msgspec.json.decode(data, type=canonical.prepared(_Inventory)).files
     except msgspec.DecodeError:
         return []
 
