@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from manifestd.cli.context import Context
-from manifestd.cli.options import FORMAT, KEY
+from manifestd.cli.options import FORMAT, KEY, text
 from manifestd.cli.output import emit, emit_json
 from manifestd.display import printable, size_text
 from manifestd.redact import redact
@@ -51,23 +51,40 @@ def check(context: Context, form: str) -> int:
 @store.command(
     epilog="Example: manifestd store rebuild. Exit codes: 0 done, 3 no store, 4 damaged."
 )
+@click.option(
+    "--drop-damaged", is_flag=True,
+    help="Before that, remove damaged pieces that `snapshot --fresh` can write again.",
+)  # fmt: skip
 @FORMAT
 @click.pass_obj
-def rebuild(context: Context, form: str) -> None:
-    """Make the index again from the records and signatures; they stay as they are."""
+def rebuild(context: Context, *, drop_damaged: bool, form: str) -> None:
+    """Make the index again from the records and signatures; they stay as they are.
+
+    What is stored under a digest is never written over, not even if its bytes went
+    bad. With --drop-damaged such pieces of file lists, kept texts and facts are
+    removed and named, and snapshots whose file list then has a gap are left out of
+    the index. `snapshot --fresh` of the same files writes the pieces again, `store
+    rebuild` without the option brings the snapshots back. Records, signatures and
+    the history are not touched: if those are damaged, restore a backup.
+    """
+    from manifestd.store.damage import drop_damaged as drop
     from manifestd.store.rebuild import rebuild_store
 
-    number = rebuild_store(context.store_path)
+    dropped = drop(context.store_path) if drop_damaged else []
+    number = rebuild_store(context.store_path, whole=drop_damaged)
     if form == "json":
         emit_json(
             {
                 "schema": "manifestd.store-rebuild/v1",
                 "store": str(context.store_path),
                 "snapshots": number,
+                "dropped": dropped,
             }
         )
-    else:
-        emit(f"Indexed {number} snapshot{'' if number == 1 else 's'}.\n")
+        return
+    for digest in dropped:
+        emit(f"dropped {digest}\n")
+    emit(f"Indexed {number} snapshot{'' if number == 1 else 's'}.\n")
 
 
 @store.command(
@@ -79,7 +96,8 @@ def rebuild(context: Context, form: str) -> None:
 def backup(context: Context, target: Path, form: str) -> None:
     """Copy the store to TARGET while others may be writing to it.
 
-    TARGET appears whole or not at all; an earlier backup of that name is replaced.
+    TARGET appears whole or not at all. An earlier backup of this store is replaced,
+    any other file is not, nor a copy that holds what the store lacks.
     """
     from manifestd.store.backup import backup_store
 
@@ -104,8 +122,8 @@ def backup(context: Context, target: Path, form: str) -> None:
 )
 @click.option("--keep", type=click.IntRange(1), help="Keep so many of the newest of each place.")
 @click.option("--before", metavar="DATE", help="Only those captured before this date or time.")
-@click.option("--name", help="Only snapshots filed under this name.")
-@click.option("--reason", help="Why; kept in the history. Default: the rule in words.")
+@click.option("--name", type=text, help="Only snapshots filed under this name.")
+@click.option("--reason", type=text, help="Why; kept in the history. Default: the rule in words.")
 @click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
 @KEY
 @FORMAT

@@ -86,7 +86,7 @@ class Blobs:
         if data is None or hashlib.sha256(data).digest() != raw:
             raise TamperedError(
                 f"the store's bytes for sha256:{raw.hex()} do not have that digest",
-                hint="restore a backup; `manifestd store check` lists all damage",
+                hint="restore a backup, or let snapshots write it again: see `manifestd store rebuild --help`",
                 facts={"digest": "sha256:" + raw.hex()},
             )
         return data

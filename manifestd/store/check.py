@@ -288,10 +288,10 @@ class _Walk:
     def _look(self, file: File) -> None:
         named = {"facts": file.seen.facts, "chunks": file.seen.chunks}
         if file.seen.body:
-            named["body"] = file.sha256 and of_hex(file.sha256)
+            named["text"] = file.sha256 and of_hex(file.sha256)
         for kind, digest in named.items():
             if digest is not None and not self._has(digest):
-                self.missing.append(f"the {kind} of {file.path!r} are not stored: {digest}")
+                self.missing.append(f"no {kind} of {file.path!r} in the store: {digest}")
 
 
 def _has_digest(data: bytes, raw: Any) -> bool:

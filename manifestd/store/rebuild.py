@@ -14,6 +14,7 @@ from manifestd.store import rows
 from manifestd.store.blobs import Blobs
 from manifestd.store.database import Database, connect
 from manifestd.store.log import INSERT_ENTRY, INSERT_NODE, index_row, node_rows
+from manifestd.store.needs import Needs
 from manifestd.store.rows import decode_record, subjects_of
 from manifestd.store.schema import rebuild_index_tables, rebuild_log_tables
 from manifestd.store.snapshots import INSERT_SIGNATURE, INSERT_SNAPSHOT
@@ -21,11 +22,16 @@ from manifestd.store.snapshots import INSERT_SIGNATURE, INSERT_SNAPSHOT
 _log: Final = logging.getLogger(__name__)
 
 
-def rebuild_store(path: Path) -> int:
+def rebuild_store(path: Path, *, whole: bool = False) -> int:
     """Drop the index tables and make them again; return the number of snapshots.
 
     Records and signatures that do not verify are left out and named in a warning;
     their blobs stay for ``store check`` to report. An unfinished run's journal stays.
+
+    Args:
+        path: Of the store.
+        whole: Leave out snapshots whose file lists cannot be read, too: the next one of
+            the place then begins anew instead of failing at what it would reuse.
 
     Raises:
         NotStoredError: There is no store.
@@ -37,14 +43,17 @@ def rebuild_store(path: Path) -> int:
     database = connect(path, write=True)
     try:
         blobs = Blobs(database)
+        needs = Needs(blobs)
         numbers: dict[str, int] = {}
         with database.transaction():
             rebuild_index_tables(database)
             for number, raw in list(blobs.of_kind("record")):
                 try:
                     record = decode_record(blobs.fetch(raw))
+                    if whole:
+                        needs.see(raw, record)
                 except ManifestdError as error:
-                    _log.warning("left out of the index: %s", error.what)
+                    _log.warning("sha256:%s is left out of the index: %s", raw.hex(), error.what)
                     continue
                 database.run(INSERT_SNAPSHOT, (number, *rows.index_row(raw, record)))
                 numbers["sha256:" + raw.hex()] = number

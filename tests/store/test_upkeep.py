@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from manifestd.model.snapshot import EvidenceCounts
 from manifestd.store import Store, open_store
 from manifestd.store.backup import backup_store
 from manifestd.store.check import MAX_PROBLEMS, check_store
+from manifestd.store.damage import drop_damaged
 from manifestd.store.rebuild import rebuild_store
 from tests.store.making import (
     add_snapshot,
@@ -270,6 +272,87 @@ def test_a_backup_replaces_nothing_but_a_backup(tmp_path: Path) -> None:
         store.blobs.put(b"x", "body")
         with pytest.raises(UsageError, match="in use"):
             backup_store(path, other)
+
+
+@pytest.mark.parametrize("logged", [True, False], ids=["by its log", "by its snapshots"])
+def test_a_backup_replaces_no_copy_that_holds_what_the_store_lacks(
+    tmp_path: Path, *, logged: bool
+) -> None:
+    path, target = tmp_path / "s.db", tmp_path / "backup.db"
+    other = tmp_path / "other.db"
+    for made in (path, other):
+        small_store(made)
+        if logged:
+            assert run(["--store", str(made), "snapshot", "dir", str(_model(tmp_path))]) == 0
+    backup_store(path, tmp_path / "old.db")
+    with open_store(path, write=True) as store:
+        add_snapshot(store, listed(["later"]))
+        if logged:
+            _log_again(store)
+    backup_store(path, target)
+    kept = target.read_bytes()
+    path.unlink()
+    (tmp_path / "old.db").rename(path)
+    with pytest.raises(UsageError, match="no earlier backup of this store"):
+        backup_store(path, target)
+    assert target.read_bytes() == kept
+    if logged:
+        with pytest.raises(UsageError, match="no earlier backup of this store"):
+            backup_store(other, target)
+
+
+def _model(root: Path) -> Path:
+    (root / "model").mkdir(exist_ok=True)
+    (root / "model" / "config.json").write_text('{"n": 1}')
+    return root / "model"
+
+
+def _log_again(store: Store) -> None:
+    document = store.blobs.put(b"said", "document")
+    with store.transaction():
+        store.log.append("verdict", document, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("kind", ["leaf", "node", "body", "facts"])
+def test_what_was_damaged_is_dropped_when_asked_and_written_again_by_a_fresh_snapshot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    path, model = tmp_path / "s.db", str(_model(tmp_path))
+
+    def command(*words: str) -> tuple[int, str]:
+        code = run(["--store", str(path), *words])
+        return code, capsys.readouterr().out
+
+    assert command("snapshot", "dir", model)[0] == 0
+    change(path, f"UPDATE blob SET data = data || x'00' WHERE kind = '{kind}'")
+    assert command("snapshot", "dir", model, "--fresh")[0] in {0, 4}
+    assert command("store", "rebuild")[0] == 0
+    assert command("store", "check")[0] == 4
+    code, text = command("store", "rebuild", "--drop-damaged", "--format", "json")
+    dropped = msgspec.json.decode(text)["dropped"]
+    assert (code, bool(dropped)) == (0, True)
+    code, text = command("store", "check")
+    assert (code, dropped[0] in text) == (4, True)
+    assert command("snapshot", "dir", model, "--fresh")[0] == 0
+    assert command("store", "rebuild")[0] == 0
+    assert command("store", "check") == (0, f"{path} is sound.\n")
+
+
+@pytest.mark.parametrize("kind", ["record", "entry"])
+def test_what_no_snapshot_makes_again_is_not_dropped(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "s.db"
+    assert run(["--store", str(path), "snapshot", "dir", str(_model(tmp_path))]) == 0
+    change(
+        path,
+        f"UPDATE blob SET data = data || x'00' WHERE kind = '{kind}'",
+        # A kind that lies does not help.
+        f"UPDATE blob SET kind = 'leaf' WHERE kind = '{kind}'",
+    )
+    with sqlite3.connect(path) as connection:
+        [before] = connection.execute("SELECT count(*) FROM blob").fetchone()
+        assert drop_damaged(path) == []
+        assert connection.execute("SELECT count(*) FROM blob").fetchone() == (before,)
+    assert check_store(path)
 
 
 def test_the_command_line_checks_rebuilds_and_backs_up(
