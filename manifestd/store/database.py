@@ -22,7 +22,7 @@ from manifestd.errors import (
     UnreadableError,
 )
 from manifestd.store.faults import ERRORS, translated
-from manifestd.store.filesystem import refuse_network
+from manifestd.store.filesystem import refuse_network, refuse_other
 from manifestd.store.foreign import OBJECTS, refuse_foreign
 
 APPLICATION_ID: Final = 0x6D_66_73_74
@@ -219,6 +219,7 @@ def _connect_writer(path: Path, seconds: float) -> Database:
         raise AccessDeniedError(
             f"the store's directory cannot be made: {path.parent}: {error.strerror}"
         ) from error
+    refuse_other(path)
     return _open(path, str(path), seconds)
 
 

@@ -1,12 +1,13 @@
-"""Where a store may be written: SQLite's WAL needs shared memory and locks of one machine."""
+"""Where a store may be written, and over what: SQLite's WAL needs memory and locks of one machine."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
-from manifestd.errors import ConfigError
+from manifestd.errors import ConfigError, MalformedError
 
+_MAGIC: Final = b"SQLite format 3\0"
 _NETWORK: Final = frozenset({
     "9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "glusterfs", "gpfs", "lustre", "ncpfs",
     "nfs", "nfs4", "ocfs2", "orangefs", "panfs", "pvfs2", "smb3", "smbfs", "virtiofs",
@@ -66,3 +67,20 @@ def _unescaped(text: str) -> str:
     for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         text = text.replace(code, char)
     return text
+
+
+def refuse_other(path: Path) -> None:
+    """Refuse a file that cannot become a store, before SQLite takes one byte for an empty file.
+
+    Raises:
+        MalformedError: It is neither empty nor SQLite's.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_MAGIC))
+    except OSError:
+        return  # there is none yet, or SQLite says what is wrong
+    if not _MAGIC.startswith(head):
+        raise MalformedError(
+            f"not a manifestd store: {path}", hint="choose another file with --store"
+        )

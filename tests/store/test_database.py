@@ -101,10 +101,12 @@ def test_a_reader_cannot_write(tmp_path: Path) -> None:
 def test_other_files_are_left_alone(tmp_path: Path, write: bool) -> None:
     text, other = tmp_path / "notes.txt", tmp_path / "other.db"
     text.write_text("not a database, but long enough to be one" * 100)
+    # SQLite takes a file of one byte for an empty one.
+    (byte := tmp_path / "byte").write_text("x")
     connection = sqlite3.connect(other)
     connection.execute("CREATE TABLE cats(name)")
     connection.close()
-    for path in (text, other):
+    for path in (text, other, byte):
         before = path.read_bytes()
         with pytest.raises(MalformedError, match="not a manifestd store"):
             open_store(path, write=write)
