@@ -48,3 +48,25 @@ def test_an_option_that_there_is_not_points_to_the_help_in_text_and_json(capsys:
     document = json.loads(capsys.readouterr().out)
     assert (document["code"], document["exitCode"]) == ("usage", 2)
     assert document["hint"] == "run `manifestd list --help`"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["snapshot", "dir", ".", "--name", "a\udcff"],
+        ["snapshot", "dir", ".", "--ignore", "a\udcff"],
+        ["tag", "m:v1", "m", "--reason", "a\udcff"],
+        ["approve", "m:v1", "m", "--reason", "a\udcff"],
+        ["import", "m.bundle", "--name", "a\udcff"],
+        ["list", "--name", "a\udcff"],
+        ["init", "--person", "a\udcff"],
+    ],
+    ids=lambda words: f"{words[0]} {words[-2]}",
+)
+def test_text_that_is_not_utf8_is_refused_before_any_work(
+    command: list[str], capsys: Capture
+) -> None:
+    assert run(command) == 2
+    told = capsys.readouterr().err
+    assert f"Invalid value for '{command[-2]}'" in told
+    assert "is not UTF-8 text" in told

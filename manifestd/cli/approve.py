@@ -14,7 +14,7 @@ from manifestd._version import TOOL
 from manifestd.cli.approve_text import request_text, status_text
 from manifestd.cli.context import Context
 from manifestd.cli.named_file import naming, read_named
-from manifestd.cli.options import FORMAT, KEY
+from manifestd.cli.options import FORMAT, KEY, text
 from manifestd.cli.output import emit, emit_json, file_named, say
 from manifestd.display import printable
 from manifestd.errors import UsageError
@@ -48,7 +48,7 @@ _APPROVALS = "an approval is made by `manifestd approve --sign REQUEST --key KEY
 @click.option("--status", is_flag=True, help="Show who approved, and who is missing.")
 @click.option("--shown", metavar="DIGEST", help="Show what the giver of an approval was shown.")
 @click.option("--revoke", metavar="DIGEST", help="Take an approval back. Needs --reason.")
-@click.option("--reason", help="Why; kept with the approval or the revocation.")
+@click.option("--reason", type=text, help="Why; kept with the approval or the revocation.")
 @click.option(
     "--valid-for", metavar="SPAN", help="How long the approval counts: 36h, 90d (default), 4w."
 )

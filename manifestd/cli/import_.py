@@ -9,7 +9,7 @@ import click
 from manifestd._version import TOOL
 from manifestd.cli.context import Context
 from manifestd.cli.named_file import read_public
-from manifestd.cli.options import FORMAT
+from manifestd.cli.options import FORMAT, text
 from manifestd.cli.output import emit, emit_json, say
 from manifestd.display import printable
 from manifestd.errors import MalformedError
@@ -22,7 +22,7 @@ from manifestd.model.importing import ImportResult
     "3 a file of it cannot be read, 4 damaged, not what it says, or of no kind that is known.",
 )
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--name", help="Not for bundles: name to file the evidence under.")
+@click.option("--name", type=text, help="Not for bundles: name to file the evidence under.")
 @click.option(
     "--place", metavar="S3-PREFIX",
     help="S3 documents: only objects below s3://bucket/prefix/, under their names below it.",

@@ -10,6 +10,7 @@ import click
 
 from manifestd.cli.context import STORE_ENDINGS, Context
 from manifestd.cli.key import make_directory
+from manifestd.cli.options import text
 from manifestd.cli.output import emit, table
 from manifestd.errors import UsageError
 
@@ -52,7 +53,7 @@ ignore = []                             # globs of files to leave out; recorded 
 @click.argument(
     "directory", default=".", type=click.Path(path_type=Path, file_okay=False), required=False
 )
-@click.option("--person", help="Who holds the key (default: the user's name).")
+@click.option("--person", type=text, help="Who holds the key (default: the user's name).")
 @click.pass_obj
 def init(context: Context, directory: Path, person: str | None) -> None:
     """Write manifestd.toml, a signing key that it trusts, and the store, in DIRECTORY."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from manifestd.cli.context import Context
-from manifestd.cli.options import FORMAT
+from manifestd.cli.options import FORMAT, text
 from manifestd.cli.output import emit, emit_json, table
 from manifestd.display import size_text
 from manifestd.model.digest import short
@@ -15,7 +15,7 @@ from manifestd.model.digest import short
     "list", epilog="Example: manifestd list --source s3://models/gpt2/. Exit codes: 0, 3."
 )
 @click.option("--source", help="Only snapshots of this place.")
-@click.option("--name", help="Only snapshots filed under this name.")
+@click.option("--name", type=text, help="Only snapshots filed under this name.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many.")
 @FORMAT
 @click.pass_obj

@@ -12,7 +12,7 @@ import click
 
 from manifestd._version import TOOL
 from manifestd.cli.context import Context
-from manifestd.cli.options import FORMAT, KEY
+from manifestd.cli.options import FORMAT, KEY, text
 from manifestd.cli.output import emit, emit_json, say, table
 from manifestd.display import printable, size_text
 from manifestd.errors import UsageError
@@ -55,8 +55,10 @@ _SCHEMES = {"hf": "hf", "s3": "s3", "dir": "file", "cache": "hf-cache", "oci": "
     help="Which bytes: those needed for a sha256 of every file, small texts and tensor headers "
     "(missing, the default); every byte (all, the default for cache); the listing only (none).",
 )  # fmt: skip
-@click.option("--name", help="Name to file the snapshot under.")
-@click.option("--ignore", multiple=True, metavar="GLOB", help="Leave these files out; recorded.")
+@click.option("--name", type=text, help="Name to file the snapshot under.")
+@click.option(
+    "--ignore", type=text, multiple=True, metavar="GLOB", help="Leave these files out; recorded."
+)
 @KEY
 @click.option("--no-sign", is_flag=True, help="Store it unsigned.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Files read at the same time.")

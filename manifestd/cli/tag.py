@@ -8,7 +8,7 @@ import click
 
 from manifestd.cli.context import Context
 from manifestd.cli.history_log_text import digest_cell, who_cell
-from manifestd.cli.options import FORMAT, KEY
+from manifestd.cli.options import FORMAT, KEY, text
 from manifestd.cli.output import emit, emit_json, say, table
 from manifestd.display import printable
 from manifestd.errors import UsageError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--list", "do_list", is_flag=True, help="List tags, of all names or of NAME.")
 @click.option("--history", "do_history", is_flag=True, help="Show every move of NAME:TAG.")
 @click.option("--delete", "do_delete", is_flag=True, help="Delete NAME:TAG; its history stays.")
-@click.option("--reason", help="Why; kept in the history. Needed to delete.")
+@click.option("--reason", type=text, help="Why; kept in the history. Needed to delete.")
 @click.option(
     "--expect", metavar="REF|none", help="Move it only if it names this now (none: nothing)."
 )
