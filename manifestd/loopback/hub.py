@@ -269,6 +269,11 @@ class LoopbackHub:
         with self._lock:
             return self._links.get(path)
 
+    def of_xet(self, xet: str) -> tuple[str, HubFile] | None:
+        """Name and file of a Xet hash."""
+        with self._lock:
+            return next((found for found in self._links.values() if found[1].xet == xet), None)
+
     def _known(self, repo_type: RepoType, repo_id: str) -> Repository:
         repo = self._repos.get((repo_type, repo_id))
         if repo is None:

@@ -17,6 +17,7 @@ from manifestd.loopback.hub_repository import (
     tree_items,
 )
 from manifestd.loopback.hub_store import link_path, signed_query
+from manifestd.loopback.hub_xet import access_headers
 from manifestd.model.reference import RepoType
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class HubHandler(OriginHandler):
     def _route(self) -> None:
         parts = self.segments
         if parts == ["api", "agent-harnesses"]:
-            self.send_json([])
+            self.send_json({"harnesses": {}, "standardEnvVars": []})
         elif parts == ["api", "models"]:
             self._models()
         elif parts[:2] == ["api", "collections"]:
@@ -151,8 +152,9 @@ class HubHandler(OriginHandler):
             self._check_gate(repo)
             self.send(200, {}, b"OK")
         else:
-            # A Xet store is not part of the loopback Hub; its files come over plain HTTP.
-            self._refuse(501, None, "Not implemented here")
+            self._revision(repo, name)
+            self._check_gate(repo)
+            self.send_json({}, headers=access_headers(self._house.store_endpoint))
 
     def _models(self) -> None:
         token = self._checked_token()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx2
@@ -101,6 +103,29 @@ def test_the_library_downloads_a_whole_snapshot(hub: LoopbackHub, tmp_path: Path
         if path.is_file()
     }
     assert found == {**FILES, "odd name #1?.txt": b"odd", "100%.txt": b"percent"}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("hf_xet") is None, reason="hf_xet is not installed")
+def test_the_library_downloads_by_way_of_xet_where_that_is_not_turned_off(
+    hub: LoopbackHub, tmp_path: Path
+) -> None:
+    hub.add_token("hf_secret", "org/name")
+    hub.add_repo("org/name", FILES, gated="auto")
+    program = (
+        "import sys, huggingface_hub as h;"
+        "print(h.snapshot_download('org/name', endpoint=sys.argv[1], token=sys.argv[2]))"
+    )
+    # A process of its own: the tests turn it off when they import the library.
+    setting = {"HF_HUB_DISABLE_XET": "0", "HF_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program, hub.endpoint, "hf_secret"],
+        env={**os.environ, **setting}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    where = Path(done.stdout.strip())
+    assert {path: (where / path).read_bytes() for path in FILES} == FILES
+    stored = [exchange for exchange in hub.requests if exchange.origin == "cdn"]
+    assert any(exchange.path.startswith("/xorbs/") for exchange in stored)
+    assert not any("hf_secret" in str(exchange.headers) for exchange in stored)
 
 
 @pytest.mark.parametrize("repo_type", ["dataset", "space"])

@@ -432,3 +432,43 @@ def test_a_cached_repository_and_the_hub_are_identical(
     assert run(["-q", "snapshot", "hf", "org/tiny", "--no-sign"]) == 0
     assert run(["-q", "snapshot", "cache", "org/tiny", "--no-sign"]) == 0
     assert run(["-q", "diff", "hf://org/tiny", "hf-cache://org/tiny", "--strict"]) == 0
+
+
+def test_a_cache_that_the_librarys_own_command_filled_by_xet_is_as_the_hub_lists_it(
+    hub: LoopbackHub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("hf_xet")
+    hub.add_repo("org/tiny", {**FILES, "empty.bin": b"", "a copy.bin": WEIGHTS}, lfs=LFS)
+    root = tmp_path / "cache"
+    # A process of its own: whether Xet is used is decided when the library is imported.
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
+    setting = {"HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(root), "HF_ENDPOINT": hub.endpoint}
+
+    def hf(*words: str) -> str:
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("hf")), *words], env={**clean, **setting},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    hf("download", "org/tiny")
+    assert any(exchange.path.startswith("/xorbs/") for exchange in hub.requests)
+    assert not any(exchange.path.startswith("/objects/") for exchange in hub.requests)
+    assert "model/org/tiny" in hf("cache", "ls")
+    # Two links: into the repository's blobs, and from there into those that all share.
+    assert (repository(root) / "blobs" / hashlib.sha256(WEIGHTS).hexdigest()).is_symlink()
+    monkeypatch.chdir(tmp_path)
+    for name, value in setting.items():
+        monkeypatch.setenv(name, value)
+    manifests = set()
+    for kind in ("hf", "cache"):
+        words = ["-q", "snapshot", kind, "org/tiny", "--no-sign", "--read", "all"]
+        assert run([*words, "--format", "json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert document["evidence"]["measured"] == len(FILES) + 2
+        manifests.add(document["manifest"])
+    assert len(manifests) == 1
+    assert run(["-q", "diff", "hf://org/tiny", "hf-cache://org/tiny", "--strict"]) == 0
