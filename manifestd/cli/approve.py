@@ -262,6 +262,9 @@ def _show(result: ApprovalResult, form: str) -> int:
          f"  approval  {result.approval}\n")  # fmt: skip
     if state is not None and not counts and result.action != "revoked":
         say(f"Warning: this approval does not count: {printable(state.why or '')}")
+    if result.request_known is False:
+        say(f"Warning: what {printable(result.by)} was shown is no request of this store: it was"
+            " made elsewhere, or changed on its way. Ask what they saw.")  # fmt: skip
     emit(status_text(result.status))
     return 0 if counts else 1
 

@@ -201,6 +201,8 @@ class ApprovalResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         approval: Digest of the approval's bundle.
         by: Who approved or revoked.
         entry: Place in the log; null when nothing was written.
+        request_known: Whether the store keeps the request that the approver was shown. False:
+            it was made elsewhere, or changed on its way. Null for a revocation.
         status: How things stand now.
     """
 
@@ -209,6 +211,7 @@ class ApprovalResult(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     approval: HexDigest
     by: str
     entry: int | None
+    request_known: bool | None = None
     status: ApprovalStatus
 
 

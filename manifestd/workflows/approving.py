@@ -192,6 +192,7 @@ def add_approval(store: Store, desk: Desk, bundle: bytes) -> ApprovalResult:
         approval=document,
         by=person,
         entry=entry.index if entry is not None else None,
+        request_known=store.blobs.has(approval.request),
         status=approval_status(store, desk, approval.tag, approval.snapshot),
     )
 

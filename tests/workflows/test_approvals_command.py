@@ -86,6 +86,25 @@ def test_an_approval_travels_as_two_files_to_a_machine_that_has_only_a_key(
     assert document(capsys, "--add", "approval.json")[1]["code"] == "malformed"
 
 
+def test_an_approval_of_a_request_that_was_changed_on_its_way_is_told(
+    team: Team, keys: Path, capsys: Capture
+) -> None:
+    assert run(["approve", TAG, "m", "--request", "-o", "request.json"]) == 0
+    asked = Path("request.json").read_bytes()
+    # The digests are left alone, so whoever signs it approves the right bytes by a wrong picture.
+    assert b'"measured": 1' in asked
+    Path("changed.json").write_bytes(asked.replace(b'"measured": 1', b'"measured": 9'))
+    for name, key, known in (("request", "alice", True), ("changed", "bob", False)):
+        words = ["approve", "--sign", f"{name}.json", "--key", str(keys / f"{key}.pem"), "--yes"]
+        assert run([*words, "-o", f"{key}.json"]) == 0
+        capsys.readouterr()
+        code, found = document(capsys, "--add", f"{key}.json")
+        assert (code, found["requestKnown"]) == (0, known)
+        check_document("approval-result", found)
+        assert run(["approve", "--add", f"{key}.json"]) == 0
+        assert ("changed on its way" in capsys.readouterr().err) is not known
+
+
 def test_who_approved_and_who_is_missing_is_shown(team: Team, capsys: Capture) -> None:
     assert run(["approve", "--status", TAG, "m"]) == 1
     assert "0 of 2 of ml; missing 2, could be: alice, bob" in capsys.readouterr().out
