@@ -75,11 +75,13 @@ def refuse_other(path: Path) -> None:
     Raises:
         MalformedError: It is neither empty nor SQLite's.
     """
+    if not path.is_file():
+        return  # there is none yet, or reading a pipe would wait for ever
     try:
         with path.open("rb") as file:
             head = file.read(len(_MAGIC))
     except OSError:
-        return  # there is none yet, or SQLite says what is wrong
+        return  # SQLite says what is wrong
     if not _MAGIC.startswith(head):
         raise MalformedError(
             f"not a manifestd store: {path}", hint="choose another file with --store"

@@ -19,6 +19,7 @@ from manifestd.errors import (
     StoreLockedError,
     TamperedError,
     UndecidedError,
+    UnreadableError,
 )
 from manifestd.store import open_store
 from manifestd.store.check import check_store
@@ -86,6 +87,12 @@ def test_reading_without_a_store_creates_nothing(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.iterdir()] == ["empty.db"]
     with open_store(tmp_path / "empty.db", write=True) as store:
         assert store.snapshots.list() == []
+
+
+def test_a_pipe_is_no_store_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UnreadableError):
+        open_store(tmp_path / "pipe", write=True)
 
 
 def test_a_reader_cannot_write(tmp_path: Path) -> None:
