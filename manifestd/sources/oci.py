@@ -170,12 +170,13 @@ class OciSource(Source[OciReference]):
         """Every file: those of raw layers first, then those inside archives, which are read.
 
         Raises:
-            EmptySourceError: No layer names a file.
+            EmptySourceError: No layer names a file that may be taken.
         """
-        if self._layers and all(layer.kind == "opaque" for layer in self._layers):
+        refused = [found for layer in self._layers if (found := self._refused(layer)) is not None]
+        if refused and len(refused) == len(self._layers):
             raise EmptySourceError(
                 f"{self.reference} has no layer that names a file",
-                why="; ".join(self._opaque(layer).what for layer in self._layers[:3]),
+                why="; ".join(problem.what for problem in refused[:3]),
                 hint="pack it again with a tool that names files: modctl, kit or oras",
             )
         seen: set[str] = set()
@@ -201,6 +202,15 @@ class OciSource(Source[OciReference]):
             return {}
         return recalled(self.recorded(), {layer.descriptor.digest for layer in archives})
 
+    def _refused(self, layer: Layer) -> Problem | None:
+        """What keeps a layer from being a file, without asking the registry for it."""
+        if layer.kind == "opaque":
+            return self._opaque(layer)
+        if layer.kind == "file" and not is_safe(layer.path):
+            what = f"the layer {layer.descriptor.digest} has a name that leads out:"
+            return Problem(code="unsafe-path", what=f"{what} {printable(layer.path)}")
+        return None
+
     def _opaque(self, layer: Layer) -> Problem:
         item = layer.descriptor
         empty = item.size == 2 and "empty" in item.media_type
@@ -215,9 +225,8 @@ class OciSource(Source[OciReference]):
     def _file(self, layer: Layer) -> Entry | Problem:
         """A raw layer is a file; the registry is asked only whether it is there, and how long."""
         item, path = layer.descriptor, layer.path
-        if not is_safe(path):
-            what = f"the layer {item.digest} has a name that leads out: {printable(path)}"
-            return Problem(code="unsafe-path", what=what)
+        if (refused := self._refused(layer)) is not None:
+            return refused
         algorithm, _, value = item.digest.partition(":")
         problem = None
         try:

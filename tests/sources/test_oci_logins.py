@@ -16,6 +16,7 @@ from manifestd.errors import (
     AccessDeniedError,
     ChangedError,
     ConfigError,
+    EmptySourceError,
     MalformedError,
     ManifestdError,
     MismatchError,
@@ -424,11 +425,19 @@ def test_documents_that_are_no_manifest_are_refused(
 def test_names_that_lead_out_of_the_artifact_are_refused(
     registry: SmallRegistry, path: str
 ) -> None:
-    registry.add("v2", [registry.add_blob(b"x", RAW, org_cncf_model_filepath=path)])
+    unsafe = registry.add_blob(b"x", RAW, org_cncf_model_filepath=path)
+    registry.add("v2", [unsafe, registry.add_blob(b"y", RAW, org_cncf_model_filepath="y")])
     source = source_over(registry, reference="acme/tiny:v2")
-    (problem,) = source.list(source.resolve())
+    problem, entry = source.list(source.resolve())
     assert isinstance(problem, Problem)
     assert (problem.code, problem.severity) == ("unsafe-path", "error")
+    assert isinstance(entry, Entry)
+    # Where nothing else is left, that is the reason, not that the artifact is empty.
+    registry.add("v3", [unsafe])
+    alone = source_over(registry, reference="acme/tiny:v3")
+    with pytest.raises(EmptySourceError) as caught:
+        list(alone.list(alone.resolve()))
+    assert "leads out" in str(caught.value.why)
 
 
 def test_a_name_that_stands_twice_counts_once_and_is_said(registry: SmallRegistry) -> None:
