@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import pickletools
+from collections.abc import Iterator
 from typing import Any, Final
 
 MAX_OPCODES: Final = 250_000
@@ -92,7 +93,62 @@ _STRINGS: Final = frozenset({
     "BINUNICODE8",
 })  # fmt: skip
 _NUMBERS: Final = frozenset({"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"})
+_NAMED: Final = frozenset({"GLOBAL", "INST"})
+_IMPORTS: Final = _NAMED | {"STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}
+_LENIENT: Final = frozenset({"INT", "LONG", "FLOAT", "STRING", "UNICODE"})
+"""Opcodes with a line of text for a value, of which pickle understands more than pickletools."""
+
+_BY_CODE: Final = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
+OPCODES: Final = frozenset(_BY_CODE)
+"""What a pickle can begin with; anything else needs no walk to be none."""
+
+_COUNTED: Final = {
+    pickletools.TAKEN_FROM_ARGUMENT1: 1, pickletools.TAKEN_FROM_ARGUMENT4: 4,
+    pickletools.TAKEN_FROM_ARGUMENT4U: 4, pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+}  # fmt: skip
+"""Kind of argument -> bytes of the count it begins with."""
+
 _CONSTANTS: Final[dict[str, Any]] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+
+
+def _opcodes(stream: io.BytesIO) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
+    """As ``pickletools.genops``, but going on where only pickle itself understands a value.
+
+    ``pickle`` takes ``I0x1`` and texts in the encoding it is told, which ``pickletools`` refuses:
+    to stop there would be to miss what comes after it.
+    """
+    while True:
+        opcode = _BY_CODE.get(stream.read(1))
+        if opcode is None:
+            raise ValueError("no opcode")
+        yield opcode, _argument(opcode, stream)
+        if opcode.name == "STOP":
+            return
+
+
+def _argument(opcode: pickletools.OpcodeInfo, stream: io.BytesIO) -> Any:
+    if opcode.arg is None:
+        return None
+    if opcode.name in _NAMED:
+        module, attribute = stream.readline(), stream.readline()
+        if not attribute.endswith(b"\n"):
+            raise ValueError("no newline behind a name")
+        return (module[:-1] + b" " + attribute[:-1]).decode("utf-8")
+    begin = stream.tell()
+    try:
+        return opcode.arg.reader(stream)
+    except ValueError:
+        line = stream.getbuffer()[begin : stream.tell()]
+        if opcode.name in _LENIENT and line[-1:].tobytes() == b"\n":
+            return UNKNOWN
+        raise
+
+
+def _reach(data: bytes, at: int) -> int:
+    """Where the opcode at ``at``, whose argument ``data`` cuts off, would end."""
+    opcode = _BY_CODE.get(data[at : at + 1])
+    width = 0 if opcode is None or opcode.arg is None else _COUNTED.get(opcode.arg.n, 0)
+    return at + 1 + width + int.from_bytes(data[at + 1 : at + 1 + width], "little")
 
 
 class Walk:
@@ -104,15 +160,25 @@ class Walk:
         calls: How many tensors it rebuilds.
         complete: The walk reached STOP.
         cut: It did not, because the data ended first: more of it may help.
+        limited: It did not, because of our own limits: what comes after them is not known.
         end: Where the pickle ends.
+
+    Args:
+        data: The file, or as much of it as was read.
+        start: Where the pickle begins.
+        budget: Opcodes to walk at most.
+        size: How long the whole file is, where ``data`` is only its head.
     """
 
-    def __init__(self, data: bytes, start: int = 0, budget: int = MAX_OPCODES) -> None:
+    def __init__(
+        self, data: bytes, start: int = 0, budget: int = MAX_OPCODES, size: int | None = None
+    ) -> None:
         self.globals: dict[str, None] = {}
         self.top: Any = UNKNOWN
         self.calls = 0
         self.complete = False
         self.cut = False
+        self.limited = False
         self.end = start
         self.opcodes = 0
         self._stack: list[Any] = []
@@ -120,15 +186,19 @@ class Walk:
         stream = io.BytesIO(data)
         stream.seek(start)
         try:
-            for opcode, argument, _ in pickletools.genops(stream):
+            for opcode, argument in _opcodes(stream):
                 self.opcodes += 1
                 if self.opcodes > budget or len(self.globals) > MAX_GLOBALS:
                     self.end = stream.tell()
+                    self.limited = True
                     return
                 self._step(opcode, argument)
+                self.end = stream.tell()
         except (ValueError, OverflowError, EOFError, IndexError, UnicodeError):
-            self.end = stream.tell()
             self.cut = not stream.read(1)
+            whole = len(data) if size is None else size
+            self.limited = self.cut and len(data) < whole and _reach(data, self.end) <= whole
+            self.end = stream.tell()
             return
         self.complete = True
         self.end = stream.tell()
@@ -152,7 +222,7 @@ class Walk:
             self._stack.append(self._memo.get(int(argument), UNKNOWN))
         elif name == "DUP":
             self._stack.append(self._stack[-1] if self._stack else UNKNOWN)
-        elif name in {"GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}:
+        elif name in _IMPORTS:
             self._import(name, argument)
         elif name == "STOP":
             self.top = self._pop()
@@ -160,7 +230,7 @@ class Walk:
             self._generic(opcode)
 
     def _import(self, name: str, argument: Any) -> None:
-        if name in {"GLOBAL", "INST"}:
+        if name in _NAMED:
             module, _, attribute = str(argument).partition(" ")
             full = f"{module}.{attribute}"
             if name == "INST":

@@ -7,15 +7,14 @@ bare pickles are compared by bytes, and searched for what loading would import.
 
 from __future__ import annotations
 
-import pickletools
 import zlib
 from typing import Any, ClassVar, Final
 
 from manifestd.formats import tensorfile, torchtensors
 from manifestd.formats.base import Explanation, FormatReader, Outline
 from manifestd.formats.bounds import RefusedError, bounded, digests_of, empty_digest, refusal
-from manifestd.formats.picklewalk import CLOSED, COMPUTED, MAX_OPCODES, Walk
-from manifestd.formats.ziplist import Archive, Member, read_archive
+from manifestd.formats.picklewalk import CLOSED, COMPUTED, MAX_OPCODES, OPCODES, Walk
+from manifestd.formats.ziplist import Archive, CutOffError, Member, read_archive
 from manifestd.model.content import RandomAccess
 from manifestd.model.entry import RegionDigest
 from manifestd.model.region import Region
@@ -25,12 +24,8 @@ _LEGACY: Final = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
 _LEGACY_PICKLES: Final = 5
 _MOST_PICKLES: Final = 50
 _FIRST_LOOK: Final = 256 * 1024
-_NO_PICKLES: Final = (b"version https://git-lfs", b"GGUF", b"\x7fELF", b"\x89HDF")
+_TAR_HEADER: Final = 512
 _HEADER: Final = "\0header "
-
-
-_OPCODES: Final = frozenset(opcode.code.encode("latin-1") for opcode in pickletools.opcodes)
-"""What a pickle can begin with; anything else needs no walk to be none."""
 
 
 class TorchReader(FormatReader):
@@ -42,17 +37,21 @@ class TorchReader(FormatReader):
     def outline(self, path: str, content: RandomAccess) -> Outline:
         """Read the directory from the tail, the pickles, and name a region for each record."""
         try:
-            magic = content.read_at(0, min(512, content.size))
+            magic = content.read_at(0, min(_TAR_HEADER, content.size))
             if magic.startswith(b"PK\x03\x04"):
                 return self._archive(content)
-            if magic.startswith(_NO_PICKLES):
-                return Outline(refused=_other(magic))
             return Outline(state={"facts": self._pickle(content, magic)})
         except RefusedError as error:
             return Outline(refused=str(error))
 
     def _archive(self, content: RandomAccess) -> Outline:
-        archive = read_archive(content)
+        try:
+            archive = read_archive(content)
+        except CutOffError:
+            raise
+        except RefusedError as error:
+            # torch loads most archives that are not plain, pickles and all.
+            return Outline(state={"facts": self._not_looked_into(str(error))})
         walks = _walk_members(content, archive)
         facts: dict[str, Any] = {
             "format": self.version,
@@ -75,18 +74,21 @@ class TorchReader(FormatReader):
 
     def _pickle(self, content: RandomAccess, magic: bytes) -> dict[str, Any]:
         """Facts of a file that is no zip: what its pickles import, or what it is instead."""
-        if magic[:1] not in _OPCODES:
+        if _is_tar(magic):
+            # torch loads its oldest files, which are tar archives of pickles, to this day.
+            return self._not_looked_into("a tar archive, compared by bytes")
+        if magic[:1] not in OPCODES:
             return refusal(self.version, _other(magic))
         legacy = magic.startswith(_LEGACY)
         data = content.read_at(0, min(_FIRST_LOOK, content.size))
-        walks = _walk_stream(data, _LEGACY_PICKLES if legacy else _MOST_PICKLES)
+        most = _LEGACY_PICKLES if legacy else _MOST_PICKLES
+        walks = _walk_stream(data, most, content.size)
         # Bytes that are no pickle stay none however many of them are read.
         if any(walk.cut for walk in walks.values()) and len(data) < content.size:
             data += content.read_at(len(data), min(MAX_PICKLE, content.size) - len(data))
-            walks = _walk_stream(data, _LEGACY_PICKLES if legacy else _MOST_PICKLES)
-        told = [walk for walk in walks.values() if walk.globals or walk.complete]
+            walks = _walk_stream(data, most, content.size)
         # Protocols 0 and 1 have no magic: whatever reads as a pickle would be loaded as one.
-        if not told and not magic.startswith(b"\x80"):
+        if not magic.startswith(b"\x80") and not any(map(_tells, walks.values())):
             return refusal(self.version, _other(magic))
         why = (
             "a torch file from before 1.6, compared by bytes"
@@ -94,6 +96,11 @@ class TorchReader(FormatReader):
             else "a bare pickle, compared by bytes"
         )
         return {"format": self.version, "refused": why, **_told(walks)}
+
+    def _not_looked_into(self, why: str) -> dict[str, Any]:
+        """Facts of what loaders may take for an archive with pickles, and this reader does not."""
+        finding = _unread("archive", "the archive's pickles were not read")
+        return {**refusal(self.version, why), "findings": [finding]}
 
     def facts(
         self, path: str, outline: Outline, regions: list[RegionDigest] | None, body: bytes | None
@@ -216,19 +223,35 @@ def _with_digests(
     return facts
 
 
-def _walk_stream(data: bytes, most: int) -> dict[str, Walk]:
+def _walk_stream(data: bytes, most: int, size: int) -> dict[str, Walk]:
     """Walk pickles that stand one behind the other, until one ends in something else."""
     walks: dict[str, Walk] = {}
     at, budget = 0, MAX_OPCODES
     while len(walks) < most:
-        walk = Walk(data, at, budget)
+        walk = Walk(data, at, budget, size)
+        # What follows the first pickle is loaded only by who expects it: another pickle.
+        if walks and data[at : at + 1] != b"\x80" and not _tells(walk):
+            break
         walks[f"pickle at byte {at}"] = walk
         budget -= walk.opcodes
-        # What follows the first pickle is loaded only by who expects it: another pickle.
-        if not walk.complete or data[walk.end : walk.end + 1] != b"\x80":
+        if not walk.complete or data[walk.end : walk.end + 1] not in OPCODES:
             break
         at = walk.end
     return walks
+
+
+def _tells(walk: Walk) -> bool:
+    """Whether bytes without a pickle's magic are one all the same, as far as anybody can tell."""
+    return walk.complete or walk.limited or bool(walk.globals)
+
+
+def _is_tar(magic: bytes) -> bool:
+    """Whether a file begins with the header of a tar archive, whose checksum tells it (ustar)."""
+    if len(magic) < _TAR_HEADER:
+        return False
+    digits = magic[148:156].strip(b" \0")
+    total = sum(magic[:148]) + 8 * ord(" ") + sum(magic[156:_TAR_HEADER])
+    return digits.lstrip(b"0") == b"%o" % total
 
 
 def _told(walks: dict[str, Walk]) -> dict[str, Any]:
@@ -247,10 +270,13 @@ def _told(walks: dict[str, Walk]) -> dict[str, Any]:
         if not walk.complete:
             unread = True
     if unread:
-        what = "a pickle could not be read to its end; what it imports is not fully known"
-        findings.append(_finding("pickle-unread", next(iter(walks), "pickle"), what))
+        findings.append(_unread(next(iter(walks), "pickle")))
     document: dict[str, Any] = {"globals": names[:1000]}
     return {**document, "findings": findings[:100]} if findings else document
+
+
+def _unread(at: str, what: str = "a pickle could not be read to its end") -> dict[str, Any]:
+    return _finding("pickle-unread", at, f"{what}; what loading imports is not fully known")
 
 
 def _finding(rule: str, at: str, what: str) -> dict[str, Any]:

@@ -29,6 +29,10 @@ _UTF8: Final = 0x0800
 _ALIGNMENT: Final = 64
 
 
+class CutOffError(RefusedError):
+    """The archive has no end, so that nobody can load it."""
+
+
 class Member(msgspec.Struct, kw_only=True):
     """One member; ``begin`` is None where the directory alone does not tell where data starts."""
 
@@ -61,6 +65,7 @@ def read_archive(content: RandomAccess) -> Archive:
     """Read and check the directory, and the local headers where that takes few reads.
 
     Raises:
+        CutOffError: There is no directory to read.
         RefusedError: Anything but one plain archive.
     """
     tail_at = max(0, content.size - _TAIL)
@@ -86,7 +91,7 @@ def _locate(content: RandomAccess, tail: bytes, tail_at: int) -> tuple[int, int,
     """Member count, directory offset and length, and where the end records begin."""
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) - at < _END.size:
-        raise RefusedError("no end record: not a zip archive, or cut off")
+        raise CutOffError("no end record: not a zip archive, or cut off")
     _, disk, first_disk, here, count, length, start, comment = _END.unpack_from(tail, at)
     if comment or at + _END.size != len(tail):
         raise RefusedError("bytes after the archive's end record")

@@ -5,6 +5,7 @@ import os
 import pickle
 import struct
 import subprocess
+import tarfile
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -219,6 +220,100 @@ def test_a_pickle_with_os_system_is_a_finding_and_never_executed(
             input=data, check=True, cwd=tmp_path,
         )  # fmt: skip
         assert (tmp_path / "EXECUTED").exists()
+
+
+_EVIL = b"cposix\nsystem\n(S'touch EXECUTED'\ntR."
+_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, 2)
+_LOAD_ALL = """
+import pickle, sys
+while True:
+    pickle.load(sys.stdin.buffer, encoding="utf-8")
+"""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GGUF" + bytes(5) + _EVIL,
+        b"I0x1\n0" + _EVIL,
+        b"L0x1\n0" + _EVIL,
+        b"S'\xc3\xa9'\n0" + _EVIL,
+        _MAGIC + _EVIL,
+        _MAGIC + pickle.dumps(1001, 0) + pickle.dumps({}, 0) + _EVIL,
+        pickle.dumps(0x1950A86A20F9469CFC6C, 0) + _EVIL,
+        b"I1\n0" * 200_000 + _EVIL,
+        b"X" + struct.pack("<L", 9 << 20) + bytes(9 << 20) + b"0" + _EVIL,
+    ],
+    ids=[
+        "GGUF is an opcode",
+        "hexadecimal number",
+        "hexadecimal long",
+        "text that is not ASCII",
+        "second of an old file",
+        "fourth of an old file",
+        "old file without a magic",
+        "behind a million opcodes",
+        "behind a long text",
+    ],
+)
+def test_code_is_found_or_suspected_behind_every_beginning_that_pickle_takes(
+    data: bytes, tmp_path: Path
+) -> None:
+    facts = facts_of("pytorch_model.bin", data)
+    found = findings_of("pytorch_model.bin", facts)
+    assert {one["rule"] for one in found} & {"pickle-global", "pickle-unread"}
+    subprocess.run(
+        ["python3", "-c", _LOAD_ALL], input=data, check=False, cwd=tmp_path, capture_output=True
+    )
+    assert (tmp_path / "EXECUTED").exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"X\xff\xff\xff\x7f" + bytes(9 << 20), b"I??\n" + bytes(99), b"c\xff\nx\n"],
+    ids=["a text longer than the file", "a number that is none", "a name that is no text"],
+)
+def test_raw_weights_that_begin_like_a_pickle_are_not_suspected(data: bytes) -> None:
+    facts = facts_of("model.bin", data)
+    assert facts is not None
+    assert "neither" in facts["refused"]
+    assert findings_of("model.bin", facts) == []
+
+
+def test_what_stands_behind_a_bare_pickle_and_is_none_is_no_finding() -> None:
+    facts = facts_of("m.pkl", pickle.dumps([1, 2], 0) + b"N" + b"\xff" * 100)
+    assert facts is not None
+    assert facts["globals"] == []
+    assert "findings" not in facts
+
+
+def tar_of(members: dict[str, bytes]) -> bytes:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return target.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tar_of({"storages": _EVIL, "tensors": _EVIL, "pickle": _EVIL}),
+        torch_zip({**records(), "a\\b": b""}),
+        torch_zip(records()) + b"trailing",
+    ],
+    ids=["tar", "odd name", "trailing bytes"],
+)
+def test_an_archive_that_torch_loads_and_nobody_looked_into_is_a_finding(data: bytes) -> None:
+    (finding,) = findings_of("m.bin", facts_of("m.bin", data))
+    assert finding["rule"] == "pickle-unread"
+    assert finding["impact"] == "security"
+
+
+def test_an_archive_that_is_cut_off_is_no_matter_of_security() -> None:
+    assert findings_of("m.bin", facts_of("m.bin", torch_zip(records())[:-300])) == []
 
 
 def test_new_globals_are_the_first_change() -> None:
