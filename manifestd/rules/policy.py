@@ -276,11 +276,13 @@ class _Evaluation:
                 self.add(Objection(rule="pinned", what=what, hint=hint, facts=pin))
         self._unseen(
             "secrets", self.unsearched, "{} not searched: the bytes are not kept",
-            "take the snapshot again without --read none",
+            "take the snapshot again without --read none; pointers (git lfs pull) and texts too "
+            "large to keep stay unsearched",
         )  # fmt: skip
         self._unseen(
             "security", self.unread, "{} not looked into, of a kind that can run code",
-            "take the snapshot with --read missing; what still is not read is not what its name says",
+            "take the snapshot with --read missing; what still is not read is a pointer "
+            "(git lfs pull) or not what its name says",
         )  # fmt: skip
         self._signature()
         self._age()

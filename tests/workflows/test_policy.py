@@ -185,6 +185,17 @@ def test_files_known_from_a_listing_only_are_not_called_clean(store: Store) -> N
     assert verdict.findings[0].what.startswith("no licence is stated or recognised; not looked at")
 
 
+def test_a_pickle_that_was_walked_counts_as_looked_into_although_only_bytes_compare_it(
+    store: Store,
+) -> None:
+    old_torch = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps({"w": 1}, 2)
+    assert told(judged(store, keep(store, MODEL | {"old.pth": old_torch}))) == []
+    pointer = b"version https://git-lfs.github.com/spec/v1\n"
+    (finding,) = judged(store, keep(store, MODEL | {"old.pth": pointer})).findings
+    assert finding.what == "1 file was not looked into, of a kind that can run code"
+    assert "git lfs pull" in str(finding.hint)
+
+
 def test_the_last_look_counts_not_the_first(store: Store) -> None:
     text = "[policy]\nmax_age='30d'"
     first = keep(store, MODEL, captured_at="2026-03-01T10:00:00Z")
