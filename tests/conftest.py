@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from manifestd.store import Store, open_store
+
+# How long an example takes says something about the machine, nothing about the code.
+settings.register_profile("manifestd", deadline=None)
+settings.load_profile("manifestd")
 
 
 @pytest.fixture
