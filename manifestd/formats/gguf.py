@@ -12,6 +12,7 @@ from manifestd import canonical
 from manifestd.formats import ggml, tensorfile
 from manifestd.formats.base import Explanation
 from manifestd.formats.bounds import MAX_INTEGER, RefusedError
+from manifestd.formats.pointers import refuse_pointer
 from manifestd.model.change import Change
 from manifestd.model.content import RandomAccess
 from manifestd.model.digest import of_bytes
@@ -37,6 +38,8 @@ class GgufReader(tensorfile.HeaderReader):
 
     def read(self, content: RandomAccess) -> dict[str, Any]:
         """Version, alignment, ``kv`` sorted by key; read in growing windows from the head."""
+        if content.read_at(0, min(4, content.size)) == b"vers":
+            refuse_pointer(content)
         return _read(_Cursor(content), content.size)
 
     def compare(self, left: dict[str, Any], right: dict[str, Any]) -> Explanation | None:
@@ -112,8 +115,7 @@ class _Cursor:
 def _read(cursor: _Cursor, size: int) -> dict[str, Any]:
     magic = cursor.take(4) if size >= 4 else b""
     if magic != b"GGUF":
-        pointer = magic == b"vers"
-        raise RefusedError("a Git LFS pointer, not the content" if pointer else "no GGUF magic")
+        raise RefusedError("no GGUF magic")
     version = cursor.u32()
     if version not in {2, 3}:
         big = int.from_bytes(version.to_bytes(4, "little"), "big") in {2, 3}

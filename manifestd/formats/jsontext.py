@@ -12,6 +12,7 @@ import re
 from typing import Any, Final, NoReturn
 
 from manifestd.errors import MalformedError
+from manifestd.formats import pointers
 from manifestd.formats.bounds import RefusedError
 from manifestd.rules import lexemes
 
@@ -31,8 +32,8 @@ def parse(data: bytes, *, max_values: int = MAX_VALUES) -> Any:
     """
     if len(data) > MAX_SIZE:
         raise RefusedError(f"{len(data)} bytes of JSON; at most {MAX_SIZE} are read")
-    if data.startswith(b"version https://git-lfs"):
-        raise RefusedError("a Git LFS pointer, not the content")
+    if pointers.begins_pointer(data):
+        raise RefusedError(pointers.in_words(data))
     if data.startswith(b"\xef\xbb\xbf"):
         raise RefusedError("a byte order mark, which JSON readers refuse or skip")
     if data.count(b",") + data.count(b"[") + data.count(b"{") > max_values:

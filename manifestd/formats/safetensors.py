@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 from manifestd.formats import jsontext, tensorfile
 from manifestd.formats.base import Explanation
 from manifestd.formats.bounds import MAX_INTEGER, RefusedError
+from manifestd.formats.pointers import refuse_pointer
 from manifestd.model.content import RandomAccess
 from manifestd.model.digest import of_bytes
 from manifestd.rules import jsondiff
@@ -58,7 +59,7 @@ def _header(content: RandomAccess) -> tuple[bytes, int]:
     if len(head) < 8:
         raise RefusedError("shorter than the 8 bytes that give the header's length")
     if head == b"version ":
-        raise RefusedError("a Git LFS pointer, not the content")
+        refuse_pointer(content)
     length = int.from_bytes(head, "little")
     if length > content.size - 8:
         raise RefusedError(f"the header claims {length} bytes, the file has {content.size}")

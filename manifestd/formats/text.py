@@ -6,17 +6,15 @@ else invisible differs; vocabularies and merges are explained by their tokens.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import msgspec
 
-from manifestd.formats import tokenizer
+from manifestd.formats import pointers, tokenizer
 from manifestd.formats.base import Explanation, FormatReader
 from manifestd.model.change import Change
 from manifestd.rules import linediff
 from manifestd.rules.jsondiff import MAX_CHANGES
-
-_LFS: Final = b"version https://git-lfs.github.com/spec/v1\n"
 
 
 class TextReader(FormatReader):
@@ -46,8 +44,13 @@ def explain_text(path: str, left: bytes, right: bytes) -> Explanation | None:
         old, new = left.decode("utf-8"), right.decode("utf-8")
     except UnicodeDecodeError:
         return Explanation(summary="not UTF-8 text: compared by bytes")
-    if left.startswith(_LFS) or right.startswith(_LFS):
-        return Explanation(summary="a Git LFS pointer, not the content")
+    said = [
+        f"{side}: {pointers.in_words(data)}"
+        for side, data in (("left", left), ("right", right))
+        if pointers.begins_pointer(data)
+    ]
+    if said:
+        return Explanation(summary="; ".join(said))
     kind = linediff.spelling(old, new)
     if kind is not None:
         what = linediff.describe_spelling(kind, old, new)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from typing import Any, ClassVar, Final
 
-from manifestd.formats import tensorfile, torchtensors
+from manifestd.formats import pointers, tensorfile, torchtensors
 from manifestd.formats.base import Explanation, FormatReader, Outline
 from manifestd.formats.bounds import RefusedError, bounded, digests_of, empty_digest, refusal
 from manifestd.formats.picklewalk import CLOSED, COMPUTED, MAX_OPCODES, OPCODES, Walk
@@ -128,8 +128,8 @@ class TorchReader(FormatReader):
 
 
 def _other(magic: bytes) -> str:
-    if magic.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, not the content"
+    if pointers.begins_pointer(magic):
+        return pointers.in_words(magic)
     if magic.startswith(b"GGUF"):
         return "a GGUF file under another name"
     return "neither a zip archive nor a pickle"

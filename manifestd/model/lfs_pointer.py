@@ -20,7 +20,7 @@ LARGEST: Final = 1024
 _POINTER = re.compile(
     rb"version https?://(?:git-lfs\.github\.com/spec/v1|hawser\.github\.com/spec/v1"
     rb"|git-media\.io/v/2)\r?\n"
-    rb"(?:ext-[0-9]-[a-z0-9.-]{1,64} sha256:[0-9a-f]{64}\r?\n){0,10}"
+    rb"(?P<extensions>(?:ext-[0-9]-[a-z0-9.-]{1,64} sha256:[0-9a-f]{64}\r?\n){0,10})"
     rb"oid sha256:(?P<sha256>[0-9a-f]{64})\r?\n"
     rb"size (?P<size>0|[1-9][0-9]{0,18})(?:\r?\n)?"
 )
@@ -31,6 +31,8 @@ class Pointer(msgspec.Struct, frozen=True):
 
     sha256: str
     size: int
+    extended: bool = False
+    """Extensions turn what is stored into the content, so that both are others than its own."""
 
 
 def may_be_pointer(size: int) -> bool:
@@ -45,4 +47,8 @@ def parse_pointer(data: bytes) -> Pointer | None:
     found = _POINTER.fullmatch(data)
     if found is None:
         return None
-    return Pointer(sha256=found["sha256"].decode(), size=int(found["size"]))
+    return Pointer(
+        sha256=found["sha256"].decode(),
+        size=int(found["size"]),
+        extended=bool(found["extensions"]),
+    )

@@ -221,6 +221,11 @@ def _brief(change: Change) -> str:
     if len(text) <= _BRIEF:
         return text
     at = change.at or "(whole)"
+    if msgspec.UNSET is not change.left and msgspec.UNSET is not change.right:
+        # Two values say more than what was noted about them.
+        values = changed(msgspec.structs.replace(change, what=None))
+        if len(values) <= _BRIEF:
+            return values
     if not change.what:
         return shorten(f"{at} changed", _BRIEF)
     return shorten(f"{change.at}: {change.what}" if change.at else change.what, _BRIEF)

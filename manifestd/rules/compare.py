@@ -19,6 +19,7 @@ from manifestd.model.evidence import Grade, at_least
 from manifestd.rules.damage import common_layout, damaged_ranges
 from manifestd.rules.gaps import closing
 from manifestd.rules.layouts import PROVEN, is_composite, layout_of, recomputed
+from manifestd.rules.pointers import Pointing, pointing
 
 PREFERENCE: Final = (
     "sha256", "sha512", "blake3", "sha256-composite", "sha1-git", "sha1", "xet", "md5",
@@ -172,10 +173,21 @@ def _decide(
             return _Decision("unverifiable", strong[0].basis, _too_weak(strong[0], minimum))
     if unequal is not None:
         return _Decision("different", unequal.basis, f"{unequal.algorithm} differs")
+    pointed = pointing(left, right)
+    if pointed is not None:
+        return _of_pointers(pointed)
     agreed = common[0].basis if common else None
     if not sizes_count and not common:
         return _Decision("unverifiable", None, "there is no content to compare")
     return _Decision("unverifiable", agreed, _undecided(left, right, common))
+
+
+def _of_pointers(pointed: Pointing) -> _Decision:
+    """Other contents are meant, or the same one is missing: what a pointer says is a declaration."""
+    if pointed.same:
+        return _Decision("unverifiable", None, pointed.reason)
+    basis = Basis(algorithm="sha256", left=pointed.left, right=pointed.right)
+    return _Decision("different", basis, pointed.reason)
 
 
 def _of_sizes(left: File, right: File, common: list[Common], unequal: Common | None) -> _Decision:

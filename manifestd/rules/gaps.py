@@ -9,6 +9,7 @@ from typing import Final
 from manifestd.model.entry import File
 from manifestd.model.evidence import Grade, at_least
 from manifestd.rules.layouts import layout_of
+from manifestd.rules.pointers import is_pointer
 
 _COMMANDS: Final = {
     "hf://": "hf",
@@ -98,7 +99,7 @@ def snapshot_command(place: str, read: str) -> str | None:
 def _command(file: File, place: str, min_evidence: Grade) -> str | None:
     if file.sha256 is None:
         # Reading a pointer gives no content, however often it is read.
-        return None if "lfsSha256" in file.seen.hints else snapshot_command(place, "missing")
+        return None if is_pointer(file) else snapshot_command(place, "missing")
     if not at_least(file.grade(), min_evidence):
         return snapshot_command(place, "all")
     return None

@@ -14,7 +14,7 @@ from manifestd.canonical import MAX_INTEGER
 from manifestd.display import printable
 from manifestd.errors import ManifestdError
 from manifestd.model.entry import Entry, Problem
-from manifestd.sources.lfs_pointer import LARGEST, may_be_pointer, parse_pointer
+from manifestd.model.lfs_pointer import LARGEST, may_be_pointer, parse_pointer
 from manifestd.sources.local_open import Beneath, LinkError, folder_fd, translated
 
 MAX_DEPTH: Final = 100
@@ -163,8 +163,10 @@ class Listing:
             return msgspec.structs.replace(entry, problem=_problem(entry.path, error))
         if pointer is None:
             return entry
-        hints = {**entry.hints, "lfsSha256": pointer.sha256}
-        if pointer.size <= MAX_INTEGER:
+        hints = dict(entry.hints)
+        if not pointer.extended:
+            hints["lfsSha256"] = pointer.sha256
+        if not pointer.extended and pointer.size <= MAX_INTEGER:
             hints["lfsSize"] = pointer.size
         return msgspec.structs.replace(
             entry,

@@ -8,17 +8,19 @@ from typing import Any, Final
 import msgspec
 
 from manifestd.errors import MalformedError
-from manifestd.formats import findings_of, reader_for
+from manifestd.formats import findings_of, pointers, reader_for
 from manifestd.formats.base import Explanation
 from manifestd.formats.names import body_limit
 from manifestd.model.change import Change, FileDiff
 from manifestd.model.chunks import decode_chunks
 from manifestd.model.entry import Chunks, File, Problem
 from manifestd.model.evidence import Grade, at_least
+from manifestd.model.lfs_pointer import Pointer
 from manifestd.rules.compare import About
 from manifestd.rules.gaps import closing, naming
 from manifestd.rules.impact import assess
 from manifestd.rules.layouts import is_composite, part_digests
+from manifestd.rules.pointers import in_words, is_pointer
 from manifestd.rules.secrets import hide, secret_values
 from manifestd.store import Store
 
@@ -61,6 +63,8 @@ class Explainer:
         """Add meaning to a ``different`` file; ``equivalent`` only where its reader says so."""
         if diff.verdict != "different":
             return diff
+        if is_pointer(left) or is_pointer(right):
+            return self._of_listed_pointers(diff, left, right)
         found = self._explanation(diff.path, left, right)
         if found is None:
             return self.assessed(_too_large(diff, left, right), left, right)
@@ -75,7 +79,7 @@ class Explainer:
             return self._equivalent(told, left, right, places)
         if found.tensors is not None and found.tensors.unknown:
             told = self._unread(told, left, right, places)
-        told = self.assessed(told, left, right)
+        told = self._of_pointers(self.assessed(told, left, right), left, right)
         # Damaged ranges come after what they mean, and have no impact of their own.
         changes = [*told.changes, *diff.changes]
         more = told.more_changes + diff.more_changes + max(0, len(changes) - MAX_CHANGES)
@@ -134,6 +138,38 @@ class Explainer:
         summary = f"the same header; the values of {which} changed, the digests would say which"
         return msgspec.structs.replace(diff, summary=summary)
 
+    def _of_pointers(self, diff: FileDiff, left: File, right: File) -> FileDiff:
+        """Say what pointers stand for that were read as files: objects of a bucket, say."""
+        told = {"left": self._pointer_told(left), "right": self._pointer_told(right)}
+        sides = [side for side, text in told.items() if text is not None]
+        if not sides:
+            return diff
+        hint = "git lfs pull where it was copied from, then copy it again"
+        meant = told["left"] or _as_named(left), told["right"] or _as_named(right)
+        if pointers.TOLD in meant or None in meant:
+            return msgspec.structs.replace(diff, hint=hint)
+        words = in_words(sides, same=meant[0] == meant[1])
+        return msgspec.structs.replace(diff, hint=hint, summary=f"{words}; {diff.summary}")
+
+    def _pointer_told(self, file: File) -> str | None:
+        """What the reader of a pointer said of it; None: it is none."""
+        refused = (self._store.facts(file) or {}).get("refused")
+        pointer = isinstance(refused, str) and refused.startswith(pointers.TOLD)
+        return refused if pointer else None
+
+    def _of_listed_pointers(self, diff: FileDiff, left: File, right: File) -> FileDiff:
+        """Where one side's listing says that it is a pointer: all that is known is what is meant."""
+        told = [
+            _as_named(file) if is_pointer(file) else self._pointer_told(file)
+            for file in (left, right)
+        ]
+        if told[0] is not None and told[0] == told[1]:
+            words = in_words(["left", "right"], same=True)
+            return msgspec.structs.replace(
+                diff, verdict="unverifiable", basis=None, reason=words, hint="git lfs pull"
+            )
+        return self.assessed(diff, left, right)
+
     def _explanation(self, path: str, left: File, right: File) -> Explanation | None:
         reader = reader_for(path, max(left.size, right.size))
         if reader is None:
@@ -162,6 +198,19 @@ class Explainer:
             changes=[_hidden_change(change, values) for change in found.changes],
             summary=None if found.summary is None else hide(found.summary, values),
         )
+
+
+def _as_named(file: File) -> str | None:
+    """What a pointer to a file's content says; None where its sha256 or size is unknown."""
+    hints = file.seen.hints
+    sha256, size = (
+        (hints.get("lfsSha256"), hints.get("lfsSize"))
+        if is_pointer(file)
+        else (file.sha256, file.size)
+    )
+    if not isinstance(sha256, str) or not isinstance(size, int):
+        return None
+    return pointers.naming(Pointer(sha256=sha256, size=size))
 
 
 def _too_large(diff: FileDiff, left: File, right: File) -> FileDiff:

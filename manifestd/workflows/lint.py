@@ -159,8 +159,8 @@ def _one(
         if file.seen.role == "weights" or ".index." in file.path:
             weights.append(file)
     yield from _capped(
-        LintFinding(rule="shards", what=what, path=path, hint=_SHARDS, **place)
-        for path, what in _shards(store, weights)
+        LintFinding(rule="shards", what=what, path=path, hint=hint, **place)
+        for path, what, hint in _shards(store, weights)
     )
     if twins.found:
         paths = (path for path, _, _ in store.trees.content(record.content))
@@ -245,10 +245,13 @@ def folded(path: str) -> str:
 
 
 _SHARDS: Final = "compare with the source: manifestd diff; a loader fails or takes half the weights"
+_NUMBERING: Final = (
+    "compare with the source: manifestd diff; loaders that go by the index take all of them"
+)
 
 
-def _shards(store: Store, weights: list[File]) -> Iterator[tuple[str, str]]:
-    """Path and sentence for each shard or index that lacks its others."""
+def _shards(store: Store, weights: list[File]) -> Iterator[tuple[str, str, str]]:
+    """Path, sentence and hint for each shard or index that lacks its others."""
     from manifestd.formats.shardindex import check_shards
 
     facts = {
@@ -256,7 +259,8 @@ def _shards(store: Store, weights: list[File]) -> Iterator[tuple[str, str]]:
     }
     paths = {file.path for file in weights}
     for found in check_shards(paths, facts):
-        yield found["path"], found["what"]
+        numbering = found["rule"] == "shard-numbering"
+        yield found["path"], found["what"], _NUMBERING if numbering else _SHARDS
     named = {
         f"{path.rpartition('/')[0]}/{shard}".lstrip("/")
         for path, fact in facts.items()
@@ -273,9 +277,9 @@ def _shards(store: Store, weights: list[File]) -> Iterator[tuple[str, str]]:
         missing = int(total) - len(numbers)
         if missing > 0:
             what = f"{len(numbers)} of {int(total)} shards of its set are there"
-            yield members[0], what
+            yield members[0], what, _SHARDS
         elif suffix.endswith(_INDEXED) and not unread:
-            yield members[0], f"{len(members)} shards and no index that names them"
+            yield members[0], f"{len(members)} shards and no index that names them", _SHARDS
 
 
 def _not_mirrored(places: set[str], names: _Names) -> Iterator[LintFinding]:

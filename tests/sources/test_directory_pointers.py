@@ -8,10 +8,10 @@ import pytest
 
 from manifestd.errors import UnreadableError
 from manifestd.model.entry import Entry
+from manifestd.model.lfs_pointer import Pointer, parse_pointer
 from manifestd.model.reference import DirectoryReference
 from manifestd.sources.base import SourceSettings
 from manifestd.sources.directory import DirectorySource
-from manifestd.sources.lfs_pointer import Pointer, parse_pointer
 
 SHA = "1cdad234" + "5" * 56
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{SHA}\nsize 515093104\n".encode()
@@ -28,11 +28,14 @@ EXTENDED = POINTER.replace(
         POINTER.replace(b"\n", b"\r\n"),
         POINTER.replace(b"git-lfs.github.com/spec/v1", b"hawser.github.com/spec/v1"),
         POINTER.replace(b"https://git-lfs.github.com/spec/v1", b"http://git-media.io/v/2"),
-        EXTENDED,
     ],
 )
 def test_every_spelling_that_git_lfs_reads_is_a_pointer(data: bytes) -> None:
     assert parse_pointer(data) == Pointer(SHA, 515093104)
+
+
+def test_a_pointer_with_extensions_names_what_is_stored_not_what_it_becomes() -> None:
+    assert parse_pointer(EXTENDED) == Pointer(SHA, 515093104, extended=True)
 
 
 @pytest.mark.parametrize(

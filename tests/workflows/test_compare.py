@@ -164,6 +164,16 @@ class TestMeaning:
         )
         assert [file.impact for file in diff.files] == ["security"]
 
+    def test_what_matters_first_has_both_values_of_a_number_too_long_for_json(
+        self, store: Store
+    ) -> None:
+        left, right = (
+            keep(store, {"tokenizer_config.json": b'{"model_max_length": %d}' % number})
+            for number in (8192, 10**30)
+        )
+        [file] = compare(store, left, right).files
+        assert told(file).startswith(f'/model_max_length: 8192 -> "{10**30}"')
+
     @pytest.mark.parametrize("pieces", [None, 4 * 1024 * 1024])
     @pytest.mark.parametrize("more", [0, 1])
     def test_a_text_too_large_to_be_kept_says_why_its_bytes_alone_were_compared(

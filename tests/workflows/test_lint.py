@@ -98,6 +98,15 @@ def test_orphan_shards_are_found_from_both_ends(store: Store) -> None:
     ]  # fmt: skip
 
 
+def test_shards_numbered_oddly_and_all_there_frighten_nobody(store: Store) -> None:
+    names = [f"model-0000{number}-of-00002.safetensors" for number in range(3)]
+    named = dict(zip("abc", names, strict=True))
+    keep(store, {"model.safetensors.index.json": index(**named)} | dict.fromkeys(names, WEIGHTS))
+    hints = {f.what: str(f.hint) for f in found(store) if f.rule == "shards"}
+    (hint,) = (hint for what, hint in hints.items() if "numbered 0 to 2" in what)
+    assert "loaders that go by the index take all of them" in hint
+
+
 def test_shards_whose_index_was_not_read_are_not_called_orphans(store: Store) -> None:
     for name in ("model.safetensors.index.json", "model.safetensors.index.fp16.json"):
         unread = listed_file(name, b"{}", {"sha256": "declared"})
