@@ -10,12 +10,15 @@ from tests.e2e.desk import Desk
 from tests.support.schemas import check_document
 
 
-def both(desk: Desk, left: dict[str, bytes], right: dict[str, bytes]) -> None:
-    """Record two trees, then take the trees away: what is said is said from the store."""
+def both(desk: Desk, left: dict[str, bytes], right: dict[str, bytes], *, code: int = 0) -> None:
+    """Record two trees, then take the trees away: what is said is said from the store.
+
+    ``code`` is what taking the snapshots must end with.
+    """
     for name, files in (("left", left), ("right", right)):
         shutil.rmtree(desk.folder / name, ignore_errors=True)
         desk.tree(name, files)
-        desk("-q", "snapshot", "dir", name)
+        desk("-q", "snapshot", "dir", name, code=code)
     for name in ("left", "right"):
         shutil.rmtree(desk.folder / name)
 

@@ -166,31 +166,6 @@ def test_a_tokenizer_of_17_mb_is_explained_and_other_json_of_that_size_is_not(de
     assert file_of(document, "data.json").get("changes", []) == []
 
 
-def test_two_revisions_of_a_real_model_read_like_release_notes(desk: Desk) -> None:
-    folder = os.environ.get("MANIFESTD_REALWORLD")
-    if not folder:
-        pytest.skip("MANIFESTD_REALWORLD names no folder with real files")
-    revisions = []
-    for revision in ("f81fef1", "cbf31f6"):
-        root = Path(folder, "gpt-oss-20b", revision)
-        files = {
-            path.relative_to(root).as_posix().replace("_git", ".git"): path.read_bytes()
-            for path in root.rglob("*")
-            if path.is_file() and not path.read_bytes().startswith(b"version https://git-lfs")
-        }
-        revisions.append(files)
-    both(desk, *revisions)
-    text = shown(desk)
-    first = text[text.index("What matters first:") : text.index("VERDICT")]
-    assert (
-        "  1. chat_template.jinja: 23 passages changed, the first at lines 87-88 (prompts" in first
-    )
-    assert "  2. chat_template.json: missing on the right (16.0 KiB): prompts are rendered" in first
-    assert '  3. README.md: /pipeline_tag: added "text-generation"; /library_name: added' in first
-    assert "lines 5-165: 161 lines added (documentation)" in first
-    assert '    /tags: added ["vllm"]\n    lines 5-165: 161 lines added\n' in text
-
-
 # VmHWM is this program's own peak; ru_maxrss would start from that of the process that forked it.
 MEASURED = """
 import re, sys

@@ -1,23 +1,25 @@
-"""Real files of public model repositories, when the folder that holds them is named."""
+"""Readers on real files of public model repositories, held against the libraries of the formats."""
 
 from __future__ import annotations
 
-import os
+import pickletools
 from pathlib import Path
 
+import gguf
 import pytest
+import safetensors
 
 from manifestd.formats import reader_for
 from manifestd.formats.shardindex import check_shards
 from tests.formats.support import explain, facts_of, told
+from tests.support.realworld import realworld
+
+pytestmark = pytest.mark.realdata
 
 
 @pytest.fixture
 def folder() -> Path:
-    name = os.environ.get("MANIFESTD_REALWORLD")
-    if not name:
-        pytest.skip("MANIFESTD_REALWORLD names no folder with real files")
-    return Path(name)
+    return realworld()
 
 
 def test_every_real_file_is_read_or_refused_with_a_reason(folder: Path) -> None:
@@ -69,3 +71,53 @@ def test_real_vocabularies_are_explained_in_tokens(folder: Path) -> None:
     assert told(
         "vocab.json", vocab, vocab.replace(b'", "', b'" , "').replace(b", ", b",\n")
     ).equivalent
+
+
+def test_the_safetensors_library_reads_the_same_tensors(folder: Path) -> None:
+    paths = [*folder.glob("safetensors-samples/*"), *folder.glob("silero-vad/*.safetensors")]
+    assert len(paths) > 10
+    for path in paths:
+        facts = facts_of(path.name, path.read_bytes())
+        assert facts is not None
+        with safetensors.safe_open(path, "np") as opened:
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
+            expected = {
+                name: (one.get_dtype(), list(one.get_shape())) for name, one in slices.items()
+            }
+        assert {t["name"]: (t["dtype"], t["shape"]) for t in facts["tensors"]} == expected
+
+
+def test_the_gguf_library_reads_the_same_keys(folder: Path) -> None:
+    for path in folder.glob("gguf/*.gguf"):
+        facts = facts_of(path.name, path.read_bytes())
+        assert facts is not None
+        fields = gguf.GGUFReader(path).fields
+        expected = {name for name in fields if not name.startswith("GGUF.")}
+        assert {one["key"] for one in facts["kv"]} == expected
+        assert facts["tensors"] == []
+
+
+def test_pickletools_finds_the_same_globals_in_old_torch_files(folder: Path) -> None:
+    for path in folder.rglob("*.pth"):
+        facts = facts_of(path.name, path.read_bytes())
+        assert facts is not None
+        found = set()
+        with path.open("rb") as file:
+            for _ in range(4):
+                found |= {
+                    str(argument).replace(" ", ".")
+                    for opcode, argument, _ in pickletools.genops(file)
+                    if opcode.name == "GLOBAL"
+                }
+        assert set(facts["globals"]) == found
+
+
+def test_every_real_card_is_read_or_refused_with_the_reason(folder: Path) -> None:
+    cards = {
+        path.name.removeprefix("sample_"): facts_of("README.md", path.read_bytes()) or {}
+        for path in folder.glob("hf-cards/*.md")
+    }
+    refused = {name for name, facts in cards.items() if "refused" in facts}
+    assert refused == {"template.md"}
+    assert cards["windows_line_breaks.md"]["license"] == ["mit"]
+    assert cards["no_metadata.md"] == {"format": "card/1"}
