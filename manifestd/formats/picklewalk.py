@@ -35,7 +35,69 @@ ORDERED: Final = "collections.OrderedDict"
 CLOSED: Final = frozenset({REBUILD, PARAMETER, ORDERED, *STORAGES})
 """Globals with which every tensor of a pickle can be named (specs 5.8)."""
 
-USUAL: Final = CLOSED | {
+_KINDS: Final = (
+    "BFloat16", "Bool", "Byte", "Char", "Double", "Float", "Half", "Int", "Long", "Short",
+)  # fmt: skip
+_USUAL_CLASSES: Final = frozenset(
+    [f"torch.{kind}Tensor" for kind in _KINDS]
+    + [f"torch.cuda.{kind}{what}" for kind in _KINDS for what in ("Storage", "Tensor")]
+    + [f"torch{where}.sparse.{kind}Tensor" for kind in _KINDS for where in ("", ".cuda")]
+)
+"""What old checkpoints, and those that were saved on a GPU, name their storages and tensors by."""
+
+_USUAL_TYPES: Final = frozenset(
+    f"torch.{name}"
+    for name in [
+        "complex32",
+        "complex64",
+        "complex128",
+        "uint16",
+        "uint32",
+        "uint64",
+        "qint8",
+        "qint32",
+        "quint8",
+        "quint4x2",
+        "quint2x4",
+        "float8_e4m3fnuz",
+        "float8_e5m2fnuz",
+        "float8_e8m0fnu",
+        "float4_e2m1fn_x2",
+        "bits8",
+        "bits16",
+        "bits1x8",
+        "bits2x4",
+        "bits4x2",
+        "uint1",
+        "uint2",
+        "uint3",
+        "uint4",
+        "uint5",
+        "uint6",
+        "uint7",
+        "int1",
+        "int2",
+        "int3",
+        "int4",
+        "int5",
+        "int6",
+        "int7",
+        "per_tensor_affine",
+        "per_tensor_symmetric",
+        "per_channel_affine",
+        "per_channel_symmetric",
+        "per_channel_affine_float_qparams",
+    ]
+)
+
+USUAL: Final = CLOSED | _USUAL_CLASSES | _USUAL_TYPES | {
+    "torch.Tensor", "torch.nn.parameter.Parameter", "torch._tensor._rebuild_from_type_v2",
+    "torch._utils._rebuild_sparse_tensor", "torch._utils._rebuild_nested_tensor",
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor",
+    "torch._utils._rebuild_device_tensor_from_numpy",
+    "torch._utils._rebuild_meta_tensor_no_storage", "torch._utils._rebuild_wrapper_subclass",
+    "torch.QUInt4x2Storage", "torch.QUInt2x4Storage",
+    "torch.cuda.ComplexFloatStorage", "torch.cuda.ComplexDoubleStorage",
     "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v3",
     "torch._utils._rebuild_parameter_with_state", "torch._utils._rebuild_qtensor",
     "torch.Size", "torch.device", "torch.storage.UntypedStorage", "torch.storage.TypedStorage",

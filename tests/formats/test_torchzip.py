@@ -280,6 +280,20 @@ def test_raw_weights_that_begin_like_a_pickle_are_not_suspected(data: bytes) -> 
     assert findings_of("model.bin", facts) == []
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["torch.cuda.FloatStorage", "torch.FloatTensor", "torch.nn.parameter.Parameter",
+     "torch._tensor._rebuild_from_type_v2", "torch.complex64", "torch.cuda.sparse.HalfTensor"],
+)  # fmt: skip
+def test_what_torch_loads_as_weights_only_is_no_finding(name: str) -> None:
+    module, _, attribute = name.rpartition(".")
+    data = torch_zip(records(pkl=b"\x80\x02" + f"c{module}\n{attribute}\n.".encode()))
+    facts = facts_of("m.bin", data)
+    assert facts is not None
+    assert facts["globals"] == [name]
+    assert findings_of("m.bin", facts) == []
+
+
 def test_what_stands_behind_a_bare_pickle_and_is_none_is_no_finding() -> None:
     facts = facts_of("m.pkl", pickle.dumps([1, 2], 0) + b"N" + b"\xff" * 100)
     assert facts is not None
