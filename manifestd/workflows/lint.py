@@ -259,8 +259,8 @@ def _shards(store: Store, weights: list[File]) -> Iterator[tuple[str, str, str]]
     }
     paths = {file.path for file in weights}
     for found in check_shards(paths, facts):
-        numbering = found["rule"] == "shard-numbering"
-        yield found["path"], found["what"], _NUMBERING if numbering else _SHARDS
+        whole = found["rule"] == "shard-numbering" and _enough(facts[found["path"]])
+        yield found["path"], found["what"], _NUMBERING if whole else _SHARDS
     named = {
         f"{path.rpartition('/')[0]}/{shard}".lstrip("/")
         for path, fact in facts.items()
@@ -280,6 +280,13 @@ def _shards(store: Store, weights: list[File]) -> Iterator[tuple[str, str, str]]
             yield members[0], what, _SHARDS
         elif suffix.endswith(_INDEXED) and not unread:
             yield members[0], f"{len(members)} shards and no index that names them", _SHARDS
+
+
+def _enough(index: dict[str, Any] | None) -> bool:
+    """Whether an index names as many shards as their names say there are, or more."""
+    shards = (index or {}).get("shards", ())
+    totals = [int(match[3]) for shard in shards if (match := _NUMBERED.match(shard))]
+    return len(shards) >= max(totals, default=0)
 
 
 def _not_mirrored(places: set[str], names: _Names) -> Iterator[LintFinding]:

@@ -107,6 +107,14 @@ def test_shards_numbered_oddly_and_all_there_frighten_nobody(store: Store) -> No
     assert "loaders that go by the index take all of them" in hint
 
 
+def test_shards_of_which_the_index_names_too_few_do(store: Store) -> None:
+    name = "model-00001-of-00002.safetensors"
+    keep(store, {"model.safetensors.index.json": index(a=name), name: WEIGHTS})
+    hints = [str(f.hint) for f in found(store) if f.rule == "shards"]
+    assert hints
+    assert all("takes half the weights" in hint for hint in hints)
+
+
 def test_shards_whose_index_was_not_read_are_not_called_orphans(store: Store) -> None:
     for name in ("model.safetensors.index.json", "model.safetensors.index.fp16.json"):
         unread = listed_file(name, b"{}", {"sha256": "declared"})
