@@ -127,6 +127,8 @@ def _check_tiling(tensors: list[dict[str, Any]], start: int, size: int) -> None:
             raise RefusedError(f"{word} tensor {tensor['name'][:80]!r}")
         position = tensor["end"]
     if position != size:
-        word = "after the last tensor" if position < size else "short"
         count = abs(size - position)
-        raise RefusedError(f"{count} byte{'s' * (count > 1)} {word}")
+        many = f"{count} byte{'s' * (count > 1)}"
+        if position < size:
+            raise RefusedError(f"{many} after the last tensor")
+        raise RefusedError(f"cut off: the header places {many} more than the file has")

@@ -49,6 +49,13 @@ class TestSafetensorsContract(FormatSuite):
         assert load(left) == load(right)
 
 
+def test_a_file_that_was_cut_off_says_how_much_is_missing() -> None:
+    whole = safetensors({"a": ("U8", [8], b"12345678")})
+    facts = facts_of("m.safetensors", whole[:-3])
+    assert facts is not None
+    assert facts["refused"] == "cut off: the header places 3 bytes more than the file has"
+
+
 def test_another_header_order_and_padding_is_equivalent() -> None:
     other = safetensors({"b": B, "a": A}, {"format": "pt"}, order=["a", "b"], padding=5)
     found = told("m.safetensors", safetensors(TENSORS, {"format": "pt"}), other)
@@ -135,7 +142,7 @@ def test_headers_only_say_that_values_were_not_compared() -> None:
     ("data", "why"),
     [
         (safetensors({"a": A}, tail=b"x"), "1 byte after the last tensor"),
-        (safetensors({"a": A})[:-1], "short"),
+        (safetensors({"a": A})[:-1], "cut off"),
         (
             safetensors(
                 {"a": A},
