@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from manifestd.model.run import Run
     from manifestd.model.run_view import RunView
     from manifestd.signing.base import Signer
-    from manifestd.workflows.run_plan import PlannedModel
+    from manifestd.workflows.run_plan import Planned
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ class _Chosen(NamedTuple):
         asked: The ``[[select]]`` entries that were asked.
     """
 
-    models: list[PlannedModel]
+    models: list[Planned]
     notes: list[str]
     errors: list[Failure]
     scope: Literal["all", "some", "list"]
@@ -177,7 +177,8 @@ class _Chosen(NamedTuple):
 
 def _models(context: Context, options: dict[str, Any]) -> _Chosen:
     """The models to run, mistakes in their sides found before anything is asked."""
-    from manifestd.workflows.run_plan import only, plan_models, read_models, selected_models
+    from manifestd.workflows.run_found import check_templates, plan_found
+    from manifestd.workflows.run_plan import only, plan_models, read_models
 
     config = context.config
     notes: list[str] = []
@@ -185,7 +186,7 @@ def _models(context: Context, options: dict[str, Any]) -> _Chosen:
     asked: list[dict[str, Any]] = []
     listed = options["models_file"] is not None
     if listed:
-        planned = plan_models(config, read_models(options["models_file"]))
+        planned: list[Planned] = [*plan_models(config, read_models(options["models_file"]))]
         name = shlex.quote(str(options["models_file"]))
         # The steps of each model speak of the configuration's: they know of no list.
         notes.append(
@@ -197,10 +198,12 @@ def _models(context: Context, options: dict[str, Any]) -> _Chosen:
             hint='add [[model]] name = "org/name", or give a list with --models FILE',
         )
     else:
-        planned = plan_models(config)
+        written = plan_models(config)
+        planned = [*written]
         if config.select:
+            check_templates(config)
             names, errors, asked = _selected(context, options, notes)
-            planned = plan_models(config, selected_models(config, names))
+            planned = plan_found(config, written, names)
             if not planned and not errors:
                 raise ConfigError(
                     f"{config.label}: [[select]] finds no model",
@@ -252,10 +255,12 @@ def _selected(
 def _warn_of_doubts(context: Context, chosen: _Chosen, options: dict[str, Any]) -> None:
     """Say before hours of reading what is probably mistyped; offline the result says it at once."""
     from manifestd.workflows.run_doubts import run_doubts
+    from manifestd.workflows.run_plan import PlannedModel
 
     if options["offline"]:
         return
-    stored = any(model.paths for model in chosen.models) and context.store_path.exists()
+    mapped = any(isinstance(model, PlannedModel) and model.paths for model in chosen.models)
+    stored = mapped and context.store_path.exists()
     with context.open_store() if stored else nullcontext() as store:
         for doubt in run_doubts(context.config, chosen.models, store):
             log.warning("%s", doubt)

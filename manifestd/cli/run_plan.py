@@ -14,12 +14,12 @@ from manifestd.errors import UsageError
 if TYPE_CHECKING:
     from manifestd.model.failure import Failure
     from manifestd.model.run import RunPlan
-    from manifestd.workflows.run_plan import PlannedModel
+    from manifestd.workflows.run_plan import Planned
 
 
 def show_plan(
     context: Context,
-    models: list[PlannedModel],
+    models: list[Planned],
     *,
     notes: list[str],
     errors: list[Failure],

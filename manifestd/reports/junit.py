@@ -135,7 +135,7 @@ def _of_model(model: RunModel, run: Run) -> _Suite:
 def _run_cases(model: RunModel) -> Iterator[_Case]:
     """A case for each side, finding and file; one for all identical files that are not listed."""
     for name, side in model.sides.items():
-        if side.error is None:
+        if side.snapshot is not None:
             problems = "\n".join(map(visible, problem_lines(side, 20)))
             yield _Case(f"({name}: snapshot)", "", "snapshot", "", problems)
     several = len(model.compared) > 1

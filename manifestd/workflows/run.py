@@ -27,7 +27,7 @@ from manifestd.sources.base import Shared
 from manifestd.store import Store
 from manifestd.workflows.company import Company
 from manifestd.workflows.run_model import Judging
-from manifestd.workflows.run_plan import PlannedModel
+from manifestd.workflows.run_plan import Planned
 from manifestd.workflows.run_tally import Tally
 from manifestd.workflows.run_team import Batch, Stop, Team, Watcher
 
@@ -59,7 +59,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         asked: The ``[[select]]`` entries that were asked for them.
     """
 
-    models: Sequence[PlannedModel]
+    models: Sequence[Planned]
     tool: str
     token: str
     offline: bool = False

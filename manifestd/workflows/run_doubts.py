@@ -16,10 +16,10 @@ from manifestd.model.snapshot import Snapshot
 from manifestd.rules.mapping import PathMap
 from manifestd.store import Store
 from manifestd.workflows.listing import Listing, MappedListing, check_used
-from manifestd.workflows.run_plan import PlannedModel
+from manifestd.workflows.run_plan import Planned, UnfitModel
 
 
-def run_doubts(config: Config, models: Sequence[PlannedModel], store: Store | None) -> list[str]:
+def run_doubts(config: Config, models: Sequence[Planned], store: Store | None) -> list[str]:
     """Notes on names that are probably mistyped and on path rules that have probably gone stale.
 
     Args:
@@ -50,7 +50,7 @@ def _sides(config: Config, names: set[str]) -> Iterator[str]:
                 )
 
 
-def _waivers(config: Config, models: Sequence[PlannedModel]) -> Iterator[str]:
+def _waivers(config: Config, models: Sequence[Planned]) -> Iterator[str]:
     """Waivers for a model that is nearly called so; they may be for one that is only stored."""
     names = {model.name for model in config.model} | {model.name for model in models}
     for number, waiver in enumerate(config.policy.waiver):
@@ -63,9 +63,9 @@ def _waivers(config: Config, models: Sequence[PlannedModel]) -> Iterator[str]:
             )
 
 
-def _rules(model: PlannedModel, store: Store) -> Iterator[str]:
+def _rules(model: Planned, store: Store) -> Iterator[str]:
     """The rules of one model against the last snapshots of its sides, where there are any."""
-    if model.paths is None:
+    if isinstance(model, UnfitModel) or model.paths is None:
         return
     reference, *others = model.sides.items()
     left = _last(store, reference[1])

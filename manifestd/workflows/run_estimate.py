@@ -19,7 +19,7 @@ from manifestd.store import Store
 from manifestd.workflows.company import Company
 from manifestd.workflows.plan import SnapshotRequest
 from manifestd.workflows.run_doubts import run_doubts
-from manifestd.workflows.run_plan import PlannedModel
+from manifestd.workflows.run_plan import Planned, UnfitModel
 from manifestd.workflows.snapshot import estimate_snapshot
 
 WORKERS: Final = 16
@@ -27,7 +27,7 @@ WORKERS: Final = 16
 
 
 def estimate_run(
-    models: Sequence[PlannedModel],
+    models: Sequence[Planned],
     config: Config,
     open_store: Callable[[], Store],
     *,
@@ -66,7 +66,9 @@ def estimate_run(
             values["requests"] += found.files_to_read
             return PlanSide(reference=str(reference), **values)
 
-        def model(planned: PlannedModel) -> PlanModel:
+        def model(planned: Planned) -> PlanModel:
+            if isinstance(planned, UnfitModel):
+                return _unfit(planned)
             with closing(open_store()) as store:
                 sides = {name: side(place, store) for name, place in planned.sides.items()}
             return PlanModel(name=planned.name, sides=sides)
@@ -75,13 +77,26 @@ def estimate_run(
             found = list(pool.map(model, models))
     with closing(open_store()) as store:
         doubts = run_doubts(config, models, store)
-    sides = [one for item in found for one in item.sides.values()]
+    return _summed(found, errors, [*(error.what for error in errors), *notes, *doubts])
+
+
+def _summed(models: list[PlanModel], errors: Sequence[Failure], notes: Sequence[str]) -> RunPlan:
+    """What the sides cost together."""
+    sides = [one for model in models for one in model.sides.values()]
     return RunPlan(
-        models=found,
+        models=models,
         bytes_to_read=sum(one.bytes_to_read for one in sides),
         bytes_reusable=sum(one.bytes_reusable for one in sides),
         files_to_read=sum(one.files_to_read for one in sides),
         requests=sum(one.requests for one in sides),
         errors=sum(one.error is not None for one in sides) + len(errors),
-        notes=[*(error.what for error in errors), *notes, *doubts],
+        notes=[*notes],
     )
+
+
+def _unfit(planned: UnfitModel) -> PlanModel:
+    """A model that would not be asked for: nothing can be said of any side."""
+    sides = {
+        name: PlanSide(reference=text, error=planned.error) for name, text in planned.sides.items()
+    }
+    return PlanModel(name=planned.name, sides=sides)

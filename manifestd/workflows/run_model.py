@@ -31,7 +31,7 @@ from manifestd.workflows.company import Company
 from manifestd.workflows.compare import compare_stored
 from manifestd.workflows.plan import SnapshotRequest
 from manifestd.workflows.policy import Judge
-from manifestd.workflows.run_plan import PlannedModel
+from manifestd.workflows.run_plan import Planned, PlannedModel, UnfitModel
 from manifestd.workflows.run_sign import sign_comparison
 from manifestd.workflows.snapshot import ProgressFor, take_snapshot
 
@@ -110,8 +110,10 @@ class ModelJudge:
         self._store = store
         self._policy = Judge(store, judging.config)
 
-    def judge(self, planned: PlannedModel) -> Judged:
+    def judge(self, planned: Planned) -> Judged:
         """Judge one model. Raises nothing that is only this model's concern."""
+        if isinstance(planned, UnfitModel):
+            return Judged(model=_unfit(planned))
         started = time.monotonic()
         sides: dict[str, RunSide] = {}
         digests: dict[str, Digest] = {}
@@ -310,6 +312,14 @@ class _Part:
             error=error,
             seconds=seconds,
         )
+
+
+def _unfit(planned: UnfitModel) -> RunModel:
+    """What is said of a model that is not looked at: where it would be, and why not."""
+    sides = {name: RunSide(reference=text) for name, text in planned.sides.items()}
+    part = _Part(planned.reference, sides)
+    part.error = planned.error
+    return part.concluded(planned.name, 0.0)
 
 
 def _code(result: Result, codes: set[int]) -> Literal[0, 1, 3, 4]:

@@ -1,11 +1,15 @@
-"""Which models a run is about, and where their sides are: settled before anything is asked of a source."""
+"""Which models a run is about, and where their sides are: settled before anything is asked of a source.
+
+What people wrote is judged here, and a mistake in it ends the run. Models that were only found
+are in ``run_found``.
+"""
 
 from __future__ import annotations
 
 import csv
 import difflib
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +18,7 @@ import msgspec
 from manifestd.config import Config
 from manifestd.config.shape import Model
 from manifestd.errors import ConfigError, UsageError
+from manifestd.model.failure import Failure
 from manifestd.model.reference import Reference, S3Reference, parse_reference
 from manifestd.rules.globs import matches_any
 from manifestd.rules.mapping import PathMap, PathRule, check_places, fill
@@ -52,6 +57,29 @@ class PlannedModel(msgspec.Struct, frozen=True, kw_only=True):
         return next(iter(self.sides))
 
 
+class UnfitModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that was found and cannot be run: it has no places, or not for itself.
+
+    Attributes:
+        name: As it was found.
+        sides: Side -> where that would be; a template that does not fit, as it is written.
+        error: Why.
+    """
+
+    name: str
+    sides: dict[str, str]
+    error: Failure
+
+    @property
+    def reference(self) -> str:
+        """Name of the side that the others would be compared with."""
+        return next(iter(self.sides))
+
+
+Planned = PlannedModel | UnfitModel
+"""A model of a run, ready or not."""
+
+
 def plan_models(config: Config, models: Sequence[Model] | None = None) -> list[PlannedModel]:
     """Settle the sides of models.
 
@@ -73,12 +101,23 @@ def plan_models(config: Config, models: Sequence[Model] | None = None) -> list[P
                 hint="remove one of the two",
                 facts={"key": f"{key}.name"},
             )
-        planned[model.name] = _planned(config, model, key)
+        planned[model.name] = plan_model(config, model, key)
     check_places({name: model.sides for name, model in planned.items()})
     return list(planned.values())
 
 
-def _planned(config: Config, model: Model, key: str) -> PlannedModel:
+def plan_model(config: Config, model: Model, key: str) -> PlannedModel:
+    """Settle the sides of one model, whatever others there are.
+
+    Args:
+        config: Has the templates.
+        model: Which.
+        key: What the configuration calls it, for errors.
+
+    Raises:
+        ConfigError: A template does not fit, a side is no reference, path rules contradict
+            each other, it has fewer than two sides.
+    """
     sides: dict[str, Reference] = {}
     alone = isinstance(model, ListedModel) and bool(model.sides)
     entry = model.where if isinstance(model, ListedModel) else f"{config.label}: {key}"
@@ -119,14 +158,7 @@ def _reference(config: Config, text: str, name: str, key: str) -> Reference:
     return found
 
 
-def selected_models(config: Config, names: Iterable[str]) -> list[Model]:
-    """The configuration's models, and those that ``[[select]]`` found and nobody listed."""
-    listed = {model.name for model in config.model}
-    found = [Model(name=name) for name in dict.fromkeys(names) if name not in listed]
-    return [*config.model, *found]
-
-
-def only(models: Sequence[PlannedModel], patterns: Sequence[str]) -> list[PlannedModel]:
+def only(models: Sequence[Planned], patterns: Sequence[str]) -> list[Planned]:
     """The models whose name matches one of the globs; all of them without any glob.
 
     Raises:

@@ -13,7 +13,7 @@ from manifestd.model.entry import Measurement
 from manifestd.model.run import RunModel
 from manifestd.store import Store
 from manifestd.workflows.run_model import Judged, Judging, ModelJudge
-from manifestd.workflows.run_plan import PlannedModel
+from manifestd.workflows.run_plan import Planned
 from manifestd.workflows.taking import Progress
 
 WORKERS: Final = 16
@@ -113,7 +113,7 @@ class Team:
 
     def __init__(
         self,
-        models: Sequence[PlannedModel],
+        models: Sequence[Planned],
         judging: Judging,
         open_store: Callable[[], Store],
         stop: Stop,
@@ -121,7 +121,7 @@ class Team:
         self._judging = judging
         self._open_store = open_store
         self._stop = stop
-        self._todo: SimpleQueue[tuple[int, PlannedModel]] = SimpleQueue()
+        self._todo: SimpleQueue[tuple[int, Planned]] = SimpleQueue()
         for item in enumerate(models):
             self._todo.put(item)
         self._done: SimpleQueue[tuple[int, Judged] | Exception | None] = SimpleQueue()
