@@ -29,5 +29,5 @@ def metrics(context: Context, output: Path | None) -> int:
     from manifestd.workflows.metrics import metrics_of
 
     with context.open_store(cache=READ_ONCE) as store:
-        emit_lines(metrics_of(store, datetime.now(UTC)), output)
+        emit_lines(metrics_of(store, datetime.now(UTC), context.config), output)
     return 0

@@ -36,7 +36,7 @@ def site(context: Context, output: Path) -> int:
     from manifestd.workflows.site import write_site
 
     with context.open_store(cache=READ_ONCE) as store:
-        written = write_site(store, output, datetime.now(UTC))
+        written = write_site(store, output, datetime.now(UTC), context.config)
     removed = f", removed {written.removed} old ones" if written.removed else ""
     emit(f"Wrote {printable(str(output / 'index.html'))}, {written.models} models{removed}.\n")
     return 0

@@ -141,6 +141,7 @@ def _run(
         errors=tuple(chosen.errors),
         scope=chosen.scope,
         asked=tuple(chosen.asked),
+        found=tuple(chosen.found),
     )
     progress = run_progress(quiet=context.quiet, log_format=context.log_format)
     with progress, traced(progress, os.environ) as watcher:
@@ -166,6 +167,7 @@ class _Chosen(NamedTuple):
         errors: Why models may be missing.
         scope: As in the run's document.
         asked: The ``[[select]]`` entries that were asked.
+        found: Names that those found, or that were taken for them.
     """
 
     models: list[Planned]
@@ -173,6 +175,7 @@ class _Chosen(NamedTuple):
     errors: list[Failure]
     scope: Literal["all", "some", "list"]
     asked: list[dict[str, Any]]
+    found: list[str]
 
 
 def _models(context: Context, options: dict[str, Any]) -> _Chosen:
@@ -184,6 +187,7 @@ def _models(context: Context, options: dict[str, Any]) -> _Chosen:
     notes: list[str] = []
     errors: list[Failure] = []
     asked: list[dict[str, Any]] = []
+    names: list[str] = []
     listed = options["models_file"] is not None
     if listed:
         planned: list[Planned] = [*plan_models(config, read_models(options["models_file"]))]
@@ -219,7 +223,7 @@ def _models(context: Context, options: dict[str, Any]) -> _Chosen:
     if len(kept) < len(planned):
         notes.append(f"{len(planned) - len(kept)} of {len(planned)} models left out by --only")
     scope: Any = "list" if listed else "some" if len(kept) < len(planned) else "all"
-    return _Chosen(kept, notes, errors, scope, asked)
+    return _Chosen(kept, notes, errors, scope, asked, names)
 
 
 def _selected(
@@ -243,13 +247,15 @@ def _selected(
 
     with context.open_store(cache=READ_ONCE) as store:
         last = last_whole_run(store)
-        names = [model.name for model in last.models()]
+        found = last.head.found
+        if found is None:  # an older run: it may have found any of its models
+            found = [model.name for model in last.models()]
     notes.append(
         "[[select]] was not asked (--offline): the models of the last whole run were taken, "
         f"{last.head.run_id}"
     )
     # What that run could not find is missing here as well.
-    return names, last.head.errors, []
+    return found, last.head.errors, []
 
 
 def _warn_of_doubts(context: Context, chosen: _Chosen, options: dict[str, Any]) -> None:

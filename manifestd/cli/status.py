@@ -13,6 +13,7 @@ from manifestd.display import printable
 
 if TYPE_CHECKING:
     from manifestd.model.failure import Failure
+    from manifestd.model.run import Status, StatusModel
 
 _SIGNS: Final = {"pass": "+", "fail": "x", "unknown": "?", "error": "!"}
 
@@ -33,7 +34,7 @@ def status(context: Context, /, form: str, *, check: bool) -> int:
     from manifestd.workflows.status import status_of
 
     with context.open_store(cache=READ_ONCE) as store:
-        found = status_of(store, datetime.now(UTC))
+        found = status_of(store, datetime.now(UTC), config=context.config)
     if form == "json":
         emit_json(found)
         return found.exit_code if check else 0
@@ -48,13 +49,29 @@ def status(context: Context, /, form: str, *, check: bool) -> int:
                 _since(model.last_pass, found.at),
                 model.evidence or "-",
                 "".join(_SIGNS[result] for result in model.trend),
-                model.what or "",
+                _what(model),
             )
             for model in found.models
         ]
         emit(table(rows, ("MODEL", "RESULT", "AGE", "LAST PASS", "EVIDENCE", "TREND", "WHAT")))
+        emit(_off_list_text(found))
     emit("".join(map(_error_text, found.errors)))
     return found.exit_code if check else 0
+
+
+def _what(model: StatusModel) -> str:
+    """What is wrong with a model, and before it whether that matters any more."""
+    if model.listed:
+        return model.what or ""
+    return f"off the list: {model.what}" if model.what else "off the list"
+
+
+def _off_list_text(found: Status) -> str:
+    """What that word in the table means, where it stands there."""
+    from manifestd.workflows.status import OFF_LIST
+
+    count = sum(not model.listed for model in found.models)
+    return f"Off the list ({OFF_LIST}), and not counted: {count}.\n" if count else ""
 
 
 def _error_text(error: Failure) -> str:

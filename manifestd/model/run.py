@@ -150,6 +150,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         asked: The ``[[select]]`` entries that were asked, as configured; whether one of them
             failed is in ``errors``. Empty with ``--offline``, which repeats the errors of the
             run whose models it takes.
+        found: Names that those entries found, in ``[[model]]`` or not; with ``--offline`` those
+            that were taken in their place. None: an older run, which did not say.
         bytes_read: Content bytes read.
         bytes_reused: Bytes of files whose measurement was taken over.
         requests: Requests made to sources.
@@ -170,6 +172,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     errors: list[Failure] = []
     scope: Literal["all", "some", "list"] = "all"
     asked: list[dict[str, Any]] = []
+    found: list[str] | None = None
     bytes_read: int = 0
     bytes_reused: int = 0
     requests: int = 0
@@ -250,6 +253,8 @@ class StatusModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         trend: Results of its last runs, oldest first.
         what: One line on what is wrong, or None.
         sides: Side -> digest of its last snapshot.
+        listed: Whether it is on the list. It is not when it was run as one of the configuration's,
+            and is neither in ``[[model]]`` now nor found by the last whole run.
     """
 
     name: str
@@ -263,6 +268,7 @@ class StatusModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     trend: list[Result]
     what: str | None
     sides: dict[str, str | None]
+    listed: bool = True
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -270,9 +276,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     Attributes:
         at: Now.
+        counts: Of the models that are on the list.
         models: By name.
         last_run: Name of the last run that came to its end.
-        exit_code: What a run with these results and errors would end with.
+        exit_code: What a run with these results and errors would end with; models that are off
+            the list do not count.
         errors: Why models may be missing here: each ``[[select]]`` that could not be asked by
             the last run of the configuration's models.
     """

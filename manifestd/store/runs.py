@@ -145,6 +145,17 @@ class Runs:
             raise _damaged(f"the index has other results for run {stored.run.run_id}")
         return _StoredView(self, number, stored.run)
 
+    def head(self, number: int) -> Run | None:
+        """The document of the run of a row, without its models; None: it has not come to its end.
+
+        Raises:
+            TamperedError: It is damaged.
+        """
+        row = self._database.one("SELECT document FROM run WHERE id = ?", (number,))
+        if row is None or row[0] is None:
+            return None
+        return self._decoded(bytes(row[0]), _StoredRun).run
+
     def models(self, number: int, results: Sequence[Result]) -> Iterator[RunModel]:
         """What came of the models of a run that have one of these results, in their order.
 

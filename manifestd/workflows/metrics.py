@@ -16,6 +16,7 @@ from typing import IO, Final, get_args
 import msgspec
 
 from manifestd._version import __version__
+from manifestd.config import Config
 from manifestd.display import printable
 from manifestd.model.change import Result
 from manifestd.model.run import Run, RunModel, StatusModel
@@ -59,7 +60,8 @@ _PER_RUN: Final = {
 _WHOLE: Final = {
     "manifestd_info": "1, with the version that wrote this.",
     "manifestd_written_timestamp_seconds": "When this was written.",
-    "manifestd_models": "Models that were ever run, by last result.",
+    "manifestd_models": "Models on the list that were ever run, by last result.",
+    "manifestd_models_off_list": "Models that were run and are no more on the list; nothing else counts them.",
     "manifestd_selects_failed": "[[select]] entries that could not be asked: models may be missing.",
 }
 
@@ -95,26 +97,32 @@ class _Families:
                     yield "".join(lines)
 
 
-def metrics_of(store: Store, now: datetime) -> Iterator[str]:
+def metrics_of(store: Store, now: datetime, config: Config | None = None) -> Iterator[str]:
     """The metrics of everything that was run, in pieces of whole lines.
 
     Args:
         store: Opened for reading.
         now: When they are written.
+        config: Says which models are on the list; None: all are. Of others there is no sample,
+            so that no alert about them goes on.
 
     Raises:
         TamperedError: A stored result is damaged.
     """
-    tally = Tally()
+    tally, off_list = Tally(), 0
     with ExitStack() as kept:
         families = _Families(kept)
-        for status, model in statuses(store, now):
+        for status, model in statuses(store, now, config=config):
+            if not status.listed:
+                off_list += 1
+                continue
             tally.add(model)
             _model(families, status, model, now)
         families.add("manifestd_info", {"version": __version__}, 1)
         families.add("manifestd_written_timestamp_seconds", {}, now.timestamp())
         for result, count in msgspec.to_builtins(tally.counts()).items():
             families.add("manifestd_models", {"result": result}, count)
+        families.add("manifestd_models_off_list", {}, off_list)
         last = last_run(store)
         if last is not None:
             families.add("manifestd_selects_failed", {}, len(unasked(store)))

@@ -57,6 +57,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         errors: Why models may be missing.
         scope: Which models these are (:class:`~manifestd.model.run.Run`).
         asked: The ``[[select]]`` entries that were asked for them.
+        found: Names that those found.
     """
 
     models: Sequence[Planned]
@@ -71,6 +72,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[Failure, ...] = ()
     scope: Literal["all", "some", "list"] = "all"
     asked: tuple[dict[str, Any], ...] = ()
+    found: tuple[str, ...] = ()
 
 
 class OpenStore(Protocol):
@@ -216,6 +218,7 @@ def _run_of(
         errors=list(request.errors),
         scope=request.scope,
         asked=list(request.asked),
+        found=list(request.found),
         bytes_read=tally.bytes_read,
         bytes_reused=tally.bytes_reused,
         requests=tally.requests,

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from manifestd import canonical
+from manifestd.config import Config
 from manifestd.display import printable
 from manifestd.errors import AccessDeniedError, UsageError
 from manifestd.model.change import Result
@@ -22,7 +23,7 @@ from manifestd.reports.html_run import section
 from manifestd.reports.run_telling import model_line, next_steps
 from manifestd.reports.telling import RESULTS as WORDS
 from manifestd.store import Store
-from manifestd.workflows.status import status_of
+from manifestd.workflows.status import OFF_LIST, status_of
 
 HISTORY: Final = 30
 """Runs of a model that its page lists."""
@@ -47,13 +48,14 @@ class Written(NamedTuple):
     removed: int
 
 
-def write_site(store: Store, target: Path, now: datetime) -> Written:
+def write_site(store: Store, target: Path, now: datetime, config: Config | None = None) -> Written:
     """Write the dashboard into a directory, which is made; each file appears whole.
 
     Args:
         store: Opened for reading.
         target: A directory that is new, empty, or was written by this.
         now: Ages are counted from here.
+        config: Says which models are on the list; None: all are.
 
     Raises:
         UsageError: The directory has other files and no dashboard.
@@ -61,7 +63,7 @@ def write_site(store: Store, target: Path, now: datetime) -> Written:
         TamperedError: A stored result is damaged.
     """
     before = _before(target)
-    status = status_of(store, now)
+    status = status_of(store, now, config=config)
     latest = store.runs.latest()
     files, lines = ["index.html"], {}
     try:
@@ -150,11 +152,11 @@ def _index_body(status: Status, lines: Mapping[str, str], worst: Result) -> Iter
     yield '<table><thead><tr><th>Result</th><th>Model</th><th class="what">What</th><th>Looked at</th>'
     yield "<th>Last pass</th><th>Known by</th><th>Trend</th></tr></thead><tbody>"
     order = {result: place for place, result in enumerate(RESULTS)}
-    for model in sorted(status.models, key=lambda found: order[found.result]):
+    for model in sorted(status.models, key=lambda it: (not it.listed, order[it.result])):
         passed = f"{html(model.last_pass[:19])}Z" if model.last_pass else "never"
         yield (
             f"<tr><td>{tag(model.result, WORDS[model.result])}</td>"
-            f'<td class="path"><a href="{page_name(model.name)}">{html(model.name)}</a></td>'
+            f'<td class="path"><a href="{page_name(model.name)}">{html(model.name)}</a>{_mark(model)}</td>'
             f'<td>{html(lines[model.name])}</td><td class="when">{html(model.at[:19])}Z</td>'
             f'<td class="when">{passed}</td>'
             f"<td>{html(model.evidence or 'nothing')}</td>"
@@ -163,6 +165,12 @@ def _index_body(status: Status, lines: Mapping[str, str], worst: Result) -> Iter
     yield "</tbody></table>"
     yield '<p class="quiet">Trend: the last runs, the newest on the right: ● pass, ✕ fail,'
     yield "! error, ? undecided.</p>"
+    if not all(model.listed for model in status.models):
+        yield f'<p class="quiet">Off the list: {OFF_LIST}, and not counted.</p>'
+
+
+def _mark(model: StatusModel) -> str:
+    return "" if model.listed else ' <span class="quiet">(off the list)</span>'
 
 
 def _trend(model: StatusModel) -> str:
@@ -181,6 +189,8 @@ def _model_body(
     yield '<p><a href="../index.html">All models</a></p>'
     passed = f"last pass {html(status.last_pass[:19])}Z" if status.last_pass else "never passed"
     yield f'<p class="quiet">Run {html(status.run)}, {passed}</p>'
+    if not status.listed:
+        yield f'<p class="quiet">Off the list: {OFF_LIST}, and not counted.</p>'
     yield from section(document)
     yield "<h2>Last runs</h2><table><thead><tr><th>Result</th><th>Run</th><th>What</th>"
     yield "<th>First thing to do</th></tr></thead><tbody>"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
+from manifestd.config import Config
 from manifestd.errors import NotStoredError
 from manifestd.model.evidence import GRADES, Grade
 from manifestd.model.failure import Failure
@@ -14,21 +15,28 @@ from manifestd.model.run import RunModel, RunSide, Status, StatusModel
 from manifestd.model.run_view import RunView
 from manifestd.store import Store
 from manifestd.store.runs import Told
+from manifestd.workflows.roster import Roster, whole
 from manifestd.workflows.run_tally import Tally
 
 TREND: Final = 10
 """Runs that the trend looks back."""
 
+OFF_LIST: Final = "neither in [[model]] now nor found by the last whole run"
+"""What keeps a model from the list, in words."""
+
 _LOOK_BACK: Final = 100
 """Runs among which the last one of the configuration's models is looked for."""
 
 
-def status_of(store: Store, now: datetime, *, trend: int = TREND) -> Status:
+def status_of(
+    store: Store, now: datetime, *, config: Config | None = None, trend: int = TREND
+) -> Status:
     """How every model stands.
 
     Args:
         store: Opened for reading.
         now: Ages are counted from here.
+        config: Says which models are on the list; None: all are.
         trend: Runs to look back.
 
     Raises:
@@ -36,9 +44,10 @@ def status_of(store: Store, now: datetime, *, trend: int = TREND) -> Status:
     """
     tally = Tally()
     found: list[StatusModel] = []
-    for model, document in statuses(store, now, trend=trend):
+    for model, document in statuses(store, now, config=config, trend=trend):
         found.append(model)
-        tally.add(document)
+        if model.listed:
+            tally.add(document)
     errors = unasked(store)
     return Status(
         at=time_text(now),
@@ -72,7 +81,7 @@ def last_whole_run(store: Store) -> RunView:
         TamperedError: A run's document is damaged.
     """
     for view in _views(store):
-        if view.head.scope == "all" and not view.head.interrupted:
+        if whole(view.head):
             return view
     raise NotStoredError(
         "no run of all models is finished, so nothing says what [[select]] finds",
@@ -90,9 +99,10 @@ def _views(store: Store, most: int | None = None) -> Iterator[RunView]:
 
 
 def statuses(
-    store: Store, now: datetime, *, trend: int = TREND
+    store: Store, now: datetime, *, config: Config | None = None, trend: int = TREND
 ) -> Iterator[tuple[StatusModel, RunModel]]:
     """As :func:`status_of`, a model at a time, each with what came of it last."""
+    roster = Roster(store, config)
     names: dict[int, tuple[str, int]] = {}
 
     def looked_at(told: Told, model: RunModel) -> tuple[str, str]:
@@ -125,6 +135,7 @@ def statuses(
                 trend=[item.result for item in reversed(store.runs.history(name, trend))],
                 what=in_short(model),
                 sides={side: value.snapshot for side, value in model.sides.items()},
+                listed=roster.has(name),
             ),
             model,
         )

@@ -118,6 +118,7 @@ def test_a_store_without_runs_still_says_who_wrote(store: Store) -> None:
     found = read(metrics_of(store, NOW))
     assert {name for name, _ in found} == {
         "manifestd_info", "manifestd_written_timestamp_seconds", "manifestd_models",
+        "manifestd_models_off_list",
     }  # fmt: skip
 
 
