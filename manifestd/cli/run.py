@@ -235,6 +235,7 @@ def _selected(
     """
     if not options["offline"]:
         from manifestd.sources.base import SourceSettings
+        from manifestd.workflows.roster import not_found_now
         from manifestd.workflows.select import asked_for, select_models
 
         settings = SourceSettings(retry_budget=options["patience"])
@@ -242,6 +243,10 @@ def _selected(
         for error in errors:
             log.warning("%s; the other models are judged", error.what)
         notes.append(f"[[select]] found {len(names)} models")
+        if not errors and context.store_path.exists():  # an error says already why some are missing
+            with context.open_store(cache=READ_ONCE) as store:
+                missing = not_found_now(store, context.config, names)
+            notes += [missing] if missing else []
         return names, errors, [asked_for(entry) for entry in context.config.select]
     from manifestd.workflows.status import last_whole_run
 

@@ -6,14 +6,18 @@ failed when it was retired would fail forever.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from manifestd.config import Config
+from manifestd.display import some_of
 from manifestd.model.run import Run
 from manifestd.store import Store
 
 _LOOK_BACK: Final = 10
 """Runs of one model among which one is looked for that was not killed."""
+
+_FEW: Final = 3
 
 
 class Roster:
@@ -79,6 +83,32 @@ def found_before(store: Store) -> set[str] | None:
         if whole(head) and not head.errors:
             return found
     return None
+
+
+def not_found_now(store: Store, config: Config, names: Collection[str]) -> str | None:
+    """A note on models that ``[[select]]`` found before and does not find now.
+
+    A token that was lost, or a repository made private, makes a listing shorter and is no error.
+    Where an entry has a ``limit``, others take the places of those that left its window: then it
+    is only said of a list that got shorter.
+
+    Args:
+        store: Opened for reading.
+        config: Has the entries; models that are written in it are missed by nobody.
+        names: What is found now.
+
+    Raises:
+        TamperedError: A run's document is damaged.
+    """
+    before = found_before(store) or set()
+    missing = sorted(before - set(names) - {model.name for model in config.model})
+    window = any(entry.hf.limit is not None for entry in config.select)
+    if not missing or (window and len(names) >= len(before)):
+        return None
+    return (
+        f"[[select]] found before, not now: {some_of(missing, _FEW)}; renamed, deleted, made "
+        "private, no more of these conditions, or not shown to this token"
+    )
 
 
 def whole(head: Run) -> bool:

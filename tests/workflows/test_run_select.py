@@ -251,6 +251,70 @@ class TestSelectThatFails:
         assert (plan["errors"], len(plan["models"])) == (1, 1)
 
 
+class TestSelectThatFindsLess:
+    """A shorter list is no error, and is not taken for a complete one."""
+
+    NOTE = "[[select]] found before, not now: "
+
+    def hide(self, world: World, *names: str) -> None:
+        for name in names:
+            repository = world.hub.find("model", name)
+            assert repository is not None
+            repository.private = True
+
+    def noted(self, document: Any) -> list[str]:
+        return [note for note in document["notes"] if note.startswith(self.NOTE)]
+
+    def test_models_that_were_made_private_are_named_in_the_run_its_plan_and_reports(
+        self, world: World
+    ) -> None:
+        for name in "abcdef":
+            publish(world, f"acme/{name}")
+        configure(world, more=TestSelect.SELECT)
+        assert self.noted(ran(world, code=0)) == []
+        self.hide(world, "acme/e", "acme/b", "acme/c", "acme/d")
+        plan = world.run("run", "--plan")
+        assert f"Note: {self.NOTE}acme/b, acme/c, acme/d and 1 more; " in plan.out
+        # A part of the list asks for all of it, and does not become what is known of it.
+        for options in (("--only", "acme/a"), ("--report", "markdown:x.md"), ("--offline",), ()):
+            document = ran(world, *options, code=0)
+            said = self.noted(document)
+            assert len(said) == (options not in {("--offline",), ()}), options
+            assert all("acme/b, acme/c, acme/d and 1 more" in note for note in said)
+        assert "found before, not now" in (world.home / "x.md").read_text()
+
+    def test_what_was_found_before_an_entry_failed_is_still_missed(self, world: World) -> None:
+        for name in ("acme/a", "acme/b"):
+            publish(world, name)
+        configure(world, "acme/a", more=TestSelect.SELECT)
+        ran(world, code=0)
+        world.hub.faults.add(r"/api/models\?", "status:503", times=None)
+        assert self.noted(ran(world, code=3)) == []
+        world.hub.faults.clear()
+        self.hide(world, "acme/b")
+        [note] = self.noted(ran(world, code=0))
+        assert note.startswith(f"{self.NOTE}acme/b; renamed, ")
+
+    def test_nobody_misses_what_is_written_down(self, world: World) -> None:
+        for name in ("acme/a", "acme/b"):
+            publish(world, name)
+        configure(world, "acme/b", more=TestSelect.SELECT)
+        ran(world, code=0)
+        self.hide(world, "acme/b")
+        assert self.noted(ran(world, code=3)) == []
+
+    def test_a_window_that_moves_on_is_no_shorter_list(self, world: World) -> None:
+        for name in ("acme/a", "acme/b", "acme/c"):
+            publish(world, name)
+        configure(world, more='[[select]]\nhf = { author = "acme", limit = 2 }\n')
+        assert ran(world, code=0)["found"] == ["acme/a", "acme/b"]
+        self.hide(world, "acme/a")
+        document = ran(world, code=0)
+        assert (document["found"], self.noted(document)) == (["acme/b", "acme/c"], [])
+        self.hide(world, "acme/b")
+        assert len(self.noted(ran(world, code=0))) == 1
+
+
 def model(name: str, result: Result = "pass", what: str = "it is gone") -> RunModel:
     error = Failure(code="x", what=what, why=None, hint=None, facts={}, exit_code=3)
     side = RunSide(reference="hf://a/b", error=None if result == "pass" else error)
