@@ -18,18 +18,10 @@ from manifestd.workflows.site import page_name, write_site
 from manifestd.workflows.status import status_of
 from tests.reports.run_making import drifted, failure, keep_run, passing, run_of
 from tests.support.schemas import check_document
-from tests.workflows.run_world import World, configure, flip, new_world, publish, ran
+from tests.workflows.run_world import World, configure, flip, publish, ran
 
 NOW = datetime(2026, 3, 2, 10, tzinfo=UTC)
 SELECT = '[[select]]\nhf = { author = "acme" }\n'
-
-
-@pytest.fixture
-def world(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Iterator[World]:
-    with new_world(monkeypatch, tmp_path, capsys) as made:
-        yield made
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -20,18 +18,9 @@ from tests.workflows.run_world import (
     by_name,
     configure,
     flip,
-    new_world,
     publish,
     ran,
 )
-
-
-@pytest.fixture
-def world(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Iterator[World]:
-    with new_world(monkeypatch, tmp_path, capsys) as made:
-        yield made
 
 
 class TestTwentyModels:

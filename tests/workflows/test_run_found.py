@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,19 +10,11 @@ from junitparser import JUnitXml
 
 from manifestd.loopback.models import tiny_model
 from tests.support.schemas import check_document
-from tests.workflows.run_world import SIDES, World, by_name, configure, new_world, publish, ran
+from tests.workflows.run_world import SIDES, World, by_name, configure, publish, ran
 
 SELECT = '[[select]]\nhf = { search = "tiny" }\n'
 FLAT = SIDES.replace("{name}/", "{repo}/")
 BY_ORG = SIDES.replace("{name}/", "{org}/{repo}/")
-
-
-@pytest.fixture
-def world(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Iterator[World]:
-    with new_world(monkeypatch, tmp_path, capsys) as made:
-        yield made
 
 
 def flat(world: World, *names: str) -> None:

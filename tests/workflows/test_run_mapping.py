@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.schemas import check_document
-from tests.workflows.run_world import SIDES, World, by_name, configure, new_world, publish, ran
-
-
-@pytest.fixture
-def world(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Iterator[World]:
-    with new_world(monkeypatch, tmp_path, capsys) as made:
-        yield made
-
+from tests.workflows.run_world import SIDES, World, by_name, configure, publish, ran
 
 MISTAKES: dict[str, tuple[str, str, str]] = {
     "an unknown field": (

@@ -6,23 +6,12 @@ import json
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
 from tests.support.s3_faults import Stall
-from tests.workflows.run_world import World, by_name, configure, new_world, publish, ran
-
-
-@pytest.fixture
-def world(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Iterator[World]:
-    with new_world(monkeypatch, tmp_path, capsys) as made:
-        yield made
-
+from tests.workflows.run_world import World, by_name, configure, publish, ran
 
 NAMES = tuple(f"acme/m{number}" for number in range(6))
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,15 +15,7 @@ from manifestd.model.entry import Measurement
 from manifestd.model.failure import Failure
 from manifestd.model.run import RunModel, RunSide
 from tests.support.schemas import check_document
-from tests.workflows.run_world import World, by_name, configure, flip, new_world, publish, ran
-
-
-@pytest.fixture
-def world(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Iterator[World]:
-    with new_world(monkeypatch, tmp_path, capsys) as made:
-        yield made
+from tests.workflows.run_world import World, by_name, configure, flip, publish, ran
 
 
 class TestSelect:

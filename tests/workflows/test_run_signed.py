@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,15 +20,7 @@ from manifestd.store import open_store
 from manifestd.workflows.run_tally import Tally
 from manifestd.workflows.status import status_of
 from tests.support.schemas import check_document
-from tests.workflows.run_world import World, by_name, configure, flip, new_world, publish, ran
-
-
-@pytest.fixture
-def world(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Iterator[World]:
-    with new_world(monkeypatch, tmp_path, capsys) as made:
-        yield made
+from tests.workflows.run_world import World, by_name, configure, flip, publish, ran
 
 
 def statements(world: World, model: Any) -> list[tuple[bytes, dict[str, Any]]]:
