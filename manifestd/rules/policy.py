@@ -142,6 +142,7 @@ class _Evaluation:
         self.met: set[int] = set()
         self.pinned: set[str] = set()
         self.unsearched = self.unread = 0
+        self._has_globs = bool(demands.required or demands.forbidden or demands.pinned)
 
     def add(self, objection: Objection) -> None:
         """Note an objection, with the waiver that covers it or did until it ran out."""
@@ -176,7 +177,8 @@ class _Evaluation:
 
     def file(self, file: ViewFile) -> None:
         """Hold one file against every rule about files."""
-        self._globs(file)
+        if self._has_globs:
+            self._globs(file)
         minimum = self.demands.min_evidence
         if minimum is not None and not at_least(file.grade, minimum):
             how = "unknown" if file.grade == "none" else f"only {file.grade}"
@@ -194,7 +196,8 @@ class _Evaluation:
                     facts={"evidence": file.grade},
                 )
             )
-        self._inside(file)
+        if file.secrets != () or file.findings != ():
+            self._inside(file)
 
     def _globs(self, file: ViewFile) -> None:
         for number, alternatives in enumerate(self.demands.required):

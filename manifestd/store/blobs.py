@@ -121,13 +121,11 @@ class Blobs:
             StoreLockedError: Another process writes.
         """
         raw = hashlib.sha256(data).digest()
+        inserted = self._database.insert(INSERT, blob_row(raw, data, kind))
+        if inserted is not None:
+            return inserted
         number = self.id_of(raw)
-        if number is None:
-            inserted = self._database.insert(INSERT, blob_row(raw, data, kind))
-            if inserted is not None:
-                return inserted
-            number = self.id_of(raw)  # another process was faster
-            assert number is not None
+        assert number is not None
         self._database.run(
             "UPDATE blob SET kind = ? WHERE id = ? AND kind <> ?", (kind, number, kind)
         )

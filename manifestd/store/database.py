@@ -43,17 +43,13 @@ _TOUCH: Final = "SELECT count(*) FROM sqlite_master"
 
 
 class Database:
-    """A connection to one store. Not to be shared between threads.
+    """A connection to one store, for one thread at a time.
 
     Args:
         connection: In autocommit mode (``isolation_level=None``).
         path: For messages.
 
     Attributes:
-        durable: Whether transactions wait for the disk at their end. Where many are about to be
-            followed by one that does, those before it need not: the log is written in order.
-        turn: Entered for the length of a transaction; connections of one process that write
-            share a lock here, because SQLite's own waiting sleeps and is not fair.
         inside: Whether a transaction is open.
         begun: How many transactions were; while one is open nobody else writes, so what was
             read or written under a number still holds under it.
@@ -62,8 +58,6 @@ class Database:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.connection = connection
         self.path = path
-        self.durable = True
-        self.turn: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         self.inside = False
         self.begun = 0
 
@@ -135,7 +129,8 @@ class Database:
 
         Args:
             durable: Wait for the disk at the end, so that a power cut cannot undo it.
-                Without, it may be lost, but is never torn. Only the outermost counts.
+                Without, it may be lost, but is never torn. Only the outermost counts. The log
+                is written in order: one that waits takes those before it along.
 
         Raises:
             StoreLockedError: Another process has been writing for longer than the time-out.
@@ -143,16 +138,14 @@ class Database:
         if self.inside:
             yield
             return
-        durable = durable and self.durable
-        with self.turn:
+        if durable:
+            self.run("PRAGMA synchronous=FULL")
+        try:
+            with self._immediate():
+                yield
+        finally:
             if durable:
-                self.run("PRAGMA synchronous=FULL")
-            try:
-                with self._immediate():
-                    yield
-            finally:
-                if durable:
-                    self.run("PRAGMA synchronous=NORMAL")
+                self.run("PRAGMA synchronous=NORMAL")
 
     @contextlib.contextmanager
     def _immediate(self) -> Iterator[None]:
@@ -180,13 +173,16 @@ class Database:
         raise translated(error, self.path) from error
 
 
-def connect(path: Path, *, write: bool, seconds: float = _SECONDS) -> Database:
+def connect(
+    path: Path, *, write: bool, seconds: float = _SECONDS, threads: bool = False
+) -> Database:
     """Open the store's file and check that it is ours.
 
     Args:
         path: Of the file. When writing, it and its directory are created.
         write: Whether tables may be changed; the schema is brought up to date.
         seconds: How long to wait for another writer.
+        threads: Several use the connection, one at a time: they see to that themselves.
 
     Raises:
         NotStoredError: No file (reading only).
@@ -196,7 +192,8 @@ def connect(path: Path, *, write: bool, seconds: float = _SECONDS) -> Database:
     """
     if path.is_dir():
         raise MalformedError(f"the store is a directory, not a file: {path}")
-    database = _connect_writer(path, seconds) if write else _connect_reader(path, seconds)
+    opened = _connect_writer if write else _connect_reader
+    database = opened(path, seconds, threads=threads)
     try:
         if write:
             _prepare(database)
@@ -211,7 +208,7 @@ def connect(path: Path, *, write: bool, seconds: float = _SECONDS) -> Database:
     return database
 
 
-def _connect_writer(path: Path, seconds: float) -> Database:
+def _connect_writer(path: Path, seconds: float, *, threads: bool) -> Database:
     refuse_network(path.absolute().parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -220,10 +217,10 @@ def _connect_writer(path: Path, seconds: float) -> Database:
             f"the store's directory cannot be made: {path.parent}: {error.strerror}"
         ) from error
     refuse_other(path)
-    return _open(path, str(path), seconds)
+    return _open(path, str(path), seconds, threads=threads)
 
 
-def _connect_reader(path: Path, seconds: float) -> Database:
+def _connect_reader(path: Path, seconds: float, *, threads: bool) -> Database:
     try:
         empty = path.stat().st_size == 0
     except FileNotFoundError:
@@ -237,13 +234,14 @@ def _connect_reader(path: Path, seconds: float) -> Database:
         )
     uri = path.absolute().as_uri() + "?mode=ro"
     try:
-        return _open(path, uri, seconds, first=("PRAGMA query_only=ON", _TOUCH))
+        first = ("PRAGMA query_only=ON", _TOUCH)
+        return _open(path, uri, seconds, threads=threads, first=first)
     except (UnreadableError, AccessDeniedError):
         # A directory that cannot be written has no place for the shared memory of the
         # write-ahead log. Nobody else can write there either, unless it is mounted twice.
         if _has_log(path):
             raise
-        return _open(path, uri + "&immutable=1", seconds, first=(_TOUCH,))
+        return _open(path, uri + "&immutable=1", seconds, threads=threads, first=(_TOUCH,))
 
 
 def _has_log(path: Path) -> bool:
@@ -251,10 +249,16 @@ def _has_log(path: Path) -> bool:
     return log.exists() and log.stat().st_size > 0
 
 
-def _open(path: Path, target: str, seconds: float, *, first: tuple[str, ...] = ()) -> Database:
+def _open(
+    path: Path, target: str, seconds: float, *, threads: bool, first: tuple[str, ...] = ()
+) -> Database:
     try:
         connection = sqlite3.connect(
-            target, timeout=seconds, isolation_level=None, uri=target.startswith("file:")
+            target,
+            timeout=seconds,
+            isolation_level=None,
+            uri=target.startswith("file:"),
+            check_same_thread=not threads,
         )
     except ERRORS as error:
         raise translated(error, path) from error

@@ -40,8 +40,8 @@ INSERT_SIGNATURE: Final = (
     "INSERT INTO signature(snapshot, bundle) VALUES (?, ?) ON CONFLICT DO NOTHING"
 )
 _SELECT: Final = f"SELECT id, {COLUMNS} FROM snapshot"
-_KEPT: Final = 8
-"""Decoded records that are remembered: the two sides of a comparison, and those before them."""
+_KEPT: Final = 64
+"""Decoded records that are remembered: both sides, and those before them, of models judged at once."""
 _NEWEST: Final = "ORDER BY captured DESC, id DESC"
 
 # Inside the class below, ``list`` is its method.
@@ -123,6 +123,10 @@ class Snapshots:
                 signature = of_bytes(bundle)
                 when = at or datetime.now(UTC)
                 self._log.append("signature", signature, when, {"snapshot": subject})
+
+    def has(self, digest: str) -> bool:
+        """Whether there is such a snapshot. Its record is not looked at."""
+        return self._number(raw_digest(digest)) is not None
 
     def load(self, digest: str) -> Snapshot:
         """The record of a snapshot; errors as :meth:`raw`."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """One open store. Use it in the thread that opened it, and close it.
+    """One open store. Use it in the thread that opened it (see :func:`open_store`), and close it.
 
     Attributes:
         path: Of the file.
@@ -148,9 +148,8 @@ def open_store(
     *,
     write: bool = False,
     seconds: float = 10.0,
-    turn: contextlib.AbstractContextManager[object] | None = None,
-    durable: bool = True,
     cache: int | None = None,
+    threads: bool = False,
 ) -> Store:
     """Open a store.
 
@@ -158,10 +157,8 @@ def open_store(
         path: Of the file. Writing creates it, with its directory.
         write: Whether it may be changed; its schema is then brought up to date.
         seconds: How long to wait for another process that writes.
-        turn: A lock that stores of one process share when several threads write.
-        durable: Transactions wait for the disk. Without, a power cut may lose the last of
-            them, whole; never use it for what others were told is stored.
-        cache: KiB of pages to keep in memory; None: 32 MiB, which is much for many threads.
+        cache: KiB of pages to keep in memory; None: 32 MiB, which is much for many stores.
+        threads: Several threads use it, one at a time: they see to that themselves.
 
     Raises:
         NotStoredError: There is none (reading only).
@@ -171,10 +168,7 @@ def open_store(
         AccessDeniedError, UnreadableError: The file system refuses.
         StoreLockedError: Another process is making it.
     """
-    database = connect(path, write=write, seconds=seconds)
-    database.durable = durable
+    database = connect(path, write=write, seconds=seconds, threads=threads)
     if cache is not None:
         database.run(f"PRAGMA cache_size=-{int(cache)}")
-    if turn is not None:
-        database.turn = turn
     return Store(database)

@@ -32,7 +32,7 @@ _FLUSH_ROWS: Final = 1024
 _FLUSH_BYTES: Final = 4 * 1024 * 1024
 _KEEP_NODES: Final = 64
 _SHORT: Final = 128
-_KEEP_SHORT: Final = 4
+_KEEP_SHORT: Final = 64
 """So many lists of so many files, about 1 KB each, are kept."""
 
 

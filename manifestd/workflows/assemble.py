@@ -20,6 +20,8 @@ from manifestd.workflows.plan import Decision, SnapshotRequest
 
 MAX_PROBLEMS: Final = 1000
 _UNKNOWN: Final = "no-sha256"
+_HELD_BACK: Final = 4096
+"""Files that are no different from before, and are not put into lists until one is."""
 
 
 class Assembly:
@@ -27,17 +29,18 @@ class Assembly:
 
     Args:
         store: Where the trees go.
-        before: The snapshot that measurements are reused from.
+        before: The snapshot that measurements are reused from, with its record.
         read: What was to be read; with ``all`` a file that could not be is an error even
             where its digest is declared.
     """
 
-    def __init__(self, store: Store, before: Digest | None, read: ReadMode) -> None:
+    def __init__(
+        self, store: Store, before: tuple[Digest, Snapshot] | None, read: ReadMode
+    ) -> None:
         self._read = read
-        self._content = store.trees.content_writer()
-        self._observation = store.trees.observation_writer()
+        self._lists = _Lists(store, before and before[1])
         self._manifest: ManifestHasher | None = ManifestHasher()
-        self._before = before
+        self._before = before and before[0]
         self._store = store
         self._grades: Counter[str] = Counter()
         self._problems = _Problems()
@@ -50,8 +53,7 @@ class Assembly:
     ) -> None:
         """Add one file; paths come in ascending UTF-8 order."""
         sha256, seen = self._observe(entry, decision, known, measured)
-        self._content.add(entry.path, entry.size, sha256)
-        self._observation.add(entry.path, seen)
+        self._lists.add(entry.path, entry.size, sha256, seen, known)
         if sha256 is None:
             self._manifest = None
         elif self._manifest is not None:
@@ -64,7 +66,7 @@ class Assembly:
     @property
     def waiting(self) -> int:
         """Bytes of the file lists that are not in the store yet."""
-        return self._content.waiting + self._observation.waiting
+        return self._lists.waiting
 
     def _observe(
         self, entry: Entry, decision: Decision, known: File | None, measured: Journaled | None
@@ -181,8 +183,7 @@ class Assembly:
         problems: list[Problem],
     ) -> Snapshot:
         """Finish both trees and make the record."""
-        content = self._content.finish()
-        observation = self._observation.finish()
+        content, observation = self._lists.finish()
         for problem in problems:
             self._problems.add(problem)
         known = self._manifest is not None
@@ -218,6 +219,59 @@ def _observation(
         hints=entry.hints,
         **more,
     )
+
+
+class _Lists:
+    """The two file lists; those of the snapshot before where they say the same of every file.
+
+    What is the same so far is held back, up to a number of files: it may never need writing.
+    """
+
+    def __init__(self, store: Store, before: Snapshot | None) -> None:
+        self._before = before
+        self._same: list[File] | None = None if before is None else []
+        self._content = store.trees.content_writer()
+        self._observation = store.trees.observation_writer()
+
+    @property
+    def waiting(self) -> int:
+        return self._content.waiting + self._observation.waiting
+
+    def add(
+        self, path: str, size: int, sha256: str | None, seen: Observation, known: File | None
+    ) -> None:
+        """Add the next file; ``known`` is what the snapshot before says of its path."""
+        same = self._same
+        if same is not None:
+            if (
+                known is not None
+                and (size, sha256, seen) == (known.size, known.sha256, known.seen)
+                and len(same) < _HELD_BACK
+            ):
+                same.append(known)
+                return
+            self._write_held_back(same)
+        self._content.add(path, size, sha256)
+        self._observation.add(path, seen)
+
+    def finish(self) -> tuple[Digest, Digest]:
+        """The roots of both. Call it in the transaction that stores what names them.
+
+        The snapshot before is there: who removes one, removes its pieces with it.
+        """
+        if self._same is not None:
+            assert self._before is not None
+            record = self._before
+            if len(self._same) == record.files:
+                return Digest(record.content), Digest(record.observation)
+            self._write_held_back(self._same)
+        return self._content.finish(), self._observation.finish()
+
+    def _write_held_back(self, files: list[File]) -> None:
+        self._same = None
+        for file in files:
+            self._content.add(file.path, file.size, file.sha256)
+            self._observation.add(file.path, file.seen)
 
 
 class _Problems:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from manifestd.model.entry import File, Measurement
 from manifestd.sources.base import Shared
 from manifestd.workflows.measuring import Task
-from manifestd.workflows.plan import PathJoin
+from manifestd.workflows.plan import Finder, PathTable
+
+T = TypeVar("T")
+
+_SOME: Final = 256
+"""Items of a long list that are read from the store at once."""
 
 
 class Company(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,14 +27,18 @@ class Company(msgspec.Struct, frozen=True, kw_only=True):
         shared: Sessions and connections; None: each makes its own.
         turn: Bounds the files that are read at once over all of them; None: each by its jobs.
         waiting: Called some times a second while files are read; what it raises ends it.
-        thinking: Held while no source is asked. Python runs one thread at a time anyway, and
-            threads that take turns at every statement of SQLite spend half their time on that.
+        thinking: Held while the store is used, and otherwise while no source is asked. Python
+            runs one thread at a time anyway, and threads that take turns at every statement
+            of SQLite spend half their time on that. It may be entered again by who holds it.
+        durable: Each snapshot waits for the disk. Without, who made the company sees to it that
+            the store lasts before anybody is told of them.
     """
 
     shared: Shared | None = None
     turn: AbstractContextManager[Any] | None = None
     waiting: Callable[[], None] | None = None
     thinking: AbstractContextManager[Any] = nullcontext()
+    durable: bool = True
 
     def in_turn(self, work: Callable[[Task], Measurement]) -> Callable[[Task], Measurement]:
         """``work``, done when its turn has come."""
@@ -42,6 +52,15 @@ class Company(msgspec.Struct, frozen=True, kw_only=True):
 
         return waiting
 
+    def thoughtful(self, items: Iterator[T]) -> Iterator[T]:
+        """What comes from the store, some at a time, by who does not hold :attr:`thinking`."""
+        while True:
+            with self.thinking:
+                some = list(islice(items, _SOME))
+            if not some:
+                return
+            yield from some
+
 
 ALONE: Final = Company()
 """Nothing is shared."""
@@ -50,17 +69,19 @@ ALONE: Final = Company()
 class Recalled:
     """What a snapshot recorded of a path, for listings that come in path order, which most do."""
 
-    def __init__(self, beside: Callable[[], PathJoin]) -> None:
+    def __init__(self, beside: Callable[[], Finder]) -> None:
         self._beside = beside
-        self._join: PathJoin | None = None
+        self._finder: Finder | None = None
         self._last = b""
 
     def find(self, path: str) -> File | None:
         """The file of this path; None also when the listing has another order."""
+        if self._finder is None:
+            self._finder = self._beside()
+        if isinstance(self._finder, PathTable):
+            return self._finder.find(path)
         key = path.encode(errors="surrogatepass")
         if key <= self._last:
             return None
         self._last = key
-        if self._join is None:
-            self._join = self._beside()
-        return self._join.find(path)
+        return self._finder.find(path)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
-from typing import Any, Final, Literal
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -67,6 +67,21 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     action: Action
     rechecks: bool = False
+
+
+class Finder(Protocol):
+    """Finds stored files by path."""
+
+    def find(self, path: str, /) -> File | None:
+        """The stored file of this path; paths are asked for in ascending UTF-8 order."""
+
+
+class PathTable:
+    """Stored files that are in memory, found in any order."""
+
+    def __init__(self, files: Iterable[File]) -> None:
+        self._files = {file.path: file for file in files}
+        self.find = self._files.get
 
 
 class PathJoin:

@@ -88,13 +88,14 @@ class Viewer:
         """
         for file in self._store.trees.files(record):
             reader, kind = _known(file.path)
+            is_text = file.seen.body or reader in _TEXTS
             yield ViewFile(
                 path=file.path,
                 sha256=file.sha256,
                 grade=file.grade(),
                 role=file.seen.role,
                 format=kind,
-                secrets=self._searched(file, reader) if self._secrets else (),
+                secrets=self._searched(file) if is_text and self._secrets else (),
                 findings=self._warnings(file, reader) if self._security else (),
             )
 
@@ -144,9 +145,9 @@ class Viewer:
         name = identify(body) if body is not None else None
         return LicenceFile(sha256=file.sha256, name=name, read=body is not None)
 
-    def _searched(self, file: File, reader: str | None) -> tuple[Secret, ...] | None:
+    def _searched(self, file: File) -> tuple[Secret, ...] | None:
         if file.sha256 is None or not file.seen.body:
-            return None if reader in _TEXTS else ()
+            return None
         known = _secrets_of.get(file.sha256)
         if known is None:
             body = self._store.body(file)

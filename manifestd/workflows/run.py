@@ -1,18 +1,18 @@
 """``run``: every model on both sides, some at a time; one model's failure never hides another.
 
-Models are judged in threads, each with a store of its own; writing takes turns. The
-thread that called keeps what comes, in the store, as it comes. What an interrupted run
-has finished is in the store, and what it was reading is in the journal.
+Models are judged in threads, and the thread that called keeps what comes, in the store, as it
+comes. All share one connection and use it one at a time: with one each, what one writes makes
+the others read again what they had in memory. What an interrupted run has finished is in the
+store, and what it was reading is in the journal.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import msgspec
@@ -37,8 +37,11 @@ if TYPE_CHECKING:
 JOBS: Final = 16
 """Files read at once over all models, unless it is said otherwise."""
 
-_CACHE: Final = 512
-"""KiB of the store's pages that each thread keeps."""
+_CACHE: Final = 4096
+"""KiB of the store's pages that are kept in memory."""
+
+_PATIENCE: Final = 1.0
+"""Seconds that a thread which still uses the store at the end of an interrupted run gets."""
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,11 +81,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 class OpenStore(Protocol):
     """Opens the store for writing."""
 
-    def __call__(self, *, turn: AbstractContextManager[object], durable: bool, cache: int) -> Store:
-        """With the lock that its transactions take, and so many KiB of pages in memory.
-
-        ``durable`` transactions wait for the disk.
-        """
+    def __call__(self, *, cache: int, threads: bool) -> Store:
+        """With so many KiB of pages in memory. ``threads``: several use it, one at a time."""
 
 
 def run_models(
@@ -109,9 +109,9 @@ def run_models(
     """
     started, begun = clock().astimezone(UTC), time.monotonic()
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{request.token}"
-    turn, stop = threading.Lock(), Stop(watcher)
-    keeper = open_store(turn=turn, durable=True, cache=_CACHE)
-    with closing(Shared()) as shared, closing(keeper) as store:
+    stop, thinking = Stop(watcher), threading.RLock()
+    opened = open_store(cache=_CACHE, threads=True)
+    with closing(Shared()) as shared, _given_back(opened, thinking) as store:
         judging = Judging(
             config=config,
             tool=request.tool,
@@ -124,7 +124,8 @@ def run_models(
                 shared=shared,
                 turn=threading.BoundedSemaphore(request.jobs),
                 waiting=stop.check,
-                thinking=threading.RLock(),
+                thinking=thinking,
+                durable=False,
             ),
             signer=signer,
             trust=_once(trust),
@@ -132,45 +133,71 @@ def run_models(
             progress=stop.telling,
             own_outputs=request.own_outputs,
         )
-        # Snapshots do not wait for the disk one by one: what is kept of models does, for all.
-        open_quick = partial(open_store, turn=turn, durable=False, cache=_CACHE)
-        team = Team(request.models, judging, open_quick, stop)
+        team = Team(request.models, judging, store, stop)
         number = store.runs.start(run_id, time_text(started))
         watcher.started(run_id, len(request.models))
-        tally, interrupted = _collected(team, store, number, watcher)
+        tally, interrupted = _collected(team, _Keeper(store, thinking, number), watcher)
         times = (time_text(started), time_text(clock().astimezone(UTC)))
         seconds = round(time.monotonic() - begun, 3)
         run = _run_of(request, tally, run_id, times, seconds, interrupted=interrupted)
-        _finish(store, number, run, clock())
+        with thinking:
+            _finish(store, number, run, clock())
     return run
 
 
-def _collected(team: Team, store: Store, number: int, watcher: Watcher) -> tuple[Tally, bool]:
+@contextmanager
+def _given_back(store: Store, thinking: threading.RLock) -> Iterator[Store]:
+    """Close a store that threads share, unless one of them is still busy with it at the end."""
+    try:
+        yield store
+    finally:
+        # An interrupted run waits for its threads only so long; closing does not wait for them.
+        if thinking.acquire(timeout=_PATIENCE):
+            try:
+                store.close()
+            finally:
+                thinking.release()
+
+
+class _Keeper:
+    """Keeps models of a run as they come, in a store that others use meanwhile."""
+
+    def __init__(self, store: Store, thinking: threading.RLock, number: int) -> None:
+        self._store = store
+        self._thinking = thinking
+        self._number = number
+
+    def keep(self, batch: Batch) -> None:
+        """Keep what came, in one transaction; the disk is waited for, also for their snapshots."""
+        with self._thinking, self._store.transaction():
+            for position, judged in batch:
+                self._store.runs.add(self._number, position, judged.model, judged.statements)
+
+    def tally(self) -> Tally:
+        """What was kept, added up."""
+        tally = Tally()
+        with self._thinking:
+            for model in self._store.runs.models(self._number, RESULTS):
+                tally.add(model)
+        return tally
+
+
+def _collected(team: Team, keeper: _Keeper, watcher: Watcher) -> tuple[Tally, bool]:
     """Keep models as they come; what they add up to, and whether that was cut short."""
     tally = Tally()
     try:
         for batch in team.results():
-            _keep(store, number, batch)
+            keeper.keep(batch)
             for _, judged in batch:
                 tally.add(judged.model)
                 watcher.judged(judged.model)
     except KeyboardInterrupt:
-        _keep(store, number, team.rest())
+        keeper.keep(team.rest())
         # It may have come between keeping and counting: what is kept is what counts.
-        tally = Tally()
-        for model in store.runs.models(number, RESULTS):
-            tally.add(model)
-        return tally, True
+        return keeper.tally(), True
     finally:
         team.end()
     return tally, False
-
-
-def _keep(store: Store, number: int, batch: Batch) -> None:
-    """Keep what came, in one transaction."""
-    with store.transaction():
-        for position, judged in batch:
-            store.runs.add(number, position, judged.model, judged.statements)
 
 
 def _finish(store: Store, number: int, run: Run, at: datetime) -> None:

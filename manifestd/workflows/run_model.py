@@ -98,11 +98,11 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelJudge:
-    """Judges models one after another, with one store. One for each thread.
+    """Judges models with one store; several threads may, each a model.
 
     Args:
         judging: What is common.
-        store: This thread's.
+        store: Used while the company's :attr:`~Company.thinking` is held.
     """
 
     def __init__(self, judging: Judging, store: Store) -> None:
@@ -163,7 +163,8 @@ class ModelJudge:
         started = time.monotonic()
         try:
             if self._common.offline:
-                digest, record = self._stored(planned.name, reference)
+                with self._common.company.thinking:
+                    digest, record = self._stored(planned.name, reference)
                 return _side_of(empty, digest, record), digest
             taken = take_snapshot(
                 self._request(planned, reference),

@@ -1,11 +1,11 @@
-"""The threads of a run: each judges models with a store of its own until there are none left."""
+"""The threads of a run: each takes models until there are none left; one at a time has the store."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
@@ -107,7 +107,7 @@ class Team:
     Args:
         models: What to judge, in order.
         judging: What is common.
-        open_store: Opens a thread's store.
+        store: What they read and write, one at a time (:attr:`Company.thinking`).
         stop: Set when the run is over.
     """
 
@@ -115,11 +115,10 @@ class Team:
         self,
         models: Sequence[Planned],
         judging: Judging,
-        open_store: Callable[[], Store],
+        store: Store,
         stop: Stop,
     ) -> None:
-        self._judging = judging
-        self._open_store = open_store
+        self._judge = ModelJudge(judging, store)
         self._stop = stop
         self._todo: SimpleQueue[tuple[int, Planned]] = SimpleQueue()
         for item in enumerate(models):
@@ -143,7 +142,7 @@ class Team:
         are asked for; until then only so many others are begun.
 
         Raises:
-            Exception: What ended a thread: the store cannot be opened, for instance.
+            Exception: What ended a thread.
         """
         for thread in self._threads:
             thread.start()
@@ -195,11 +194,9 @@ class Team:
 
     def _work(self) -> None:
         try:
-            with closing(self._open_store()) as store:
-                judge = ModelJudge(self._judging, store)
-                while self._admitted():
-                    position, model = self._todo.get_nowait()
-                    self._done.put((position, judge.judge(model)))
+            while self._admitted():
+                position, model = self._todo.get_nowait()
+                self._done.put((position, self._judge.judge(model)))
         except (Empty, StoppedError):
             pass
         except Exception as error:

@@ -30,13 +30,22 @@ from manifestd.workflows.company import ALONE, Company, Recalled
 from manifestd.workflows.cross_evidence import NOTHING, asked_for
 from manifestd.workflows.keeping import Results
 from manifestd.workflows.measuring import SMALL, Task, Worker, run_forked
-from manifestd.workflows.plan import Decision, PathJoin, SnapshotRequest, countable, decide
+from manifestd.workflows.plan import (
+    Decision,
+    Finder,
+    PathJoin,
+    PathTable,
+    SnapshotRequest,
+    countable,
+    decide,
+)
 from manifestd.workflows.taking import (
     Estimate,
     Progress,
     ProgressFor,
     Silent,
     Taken,
+    check_still_there,
     default_jobs,
     exit_code_of,
     open_source,
@@ -70,6 +79,7 @@ _CODES: Final = {decision: code for code, decision in enumerate(_DECISIONS)}
 _READS: Final = frozenset({"headers", "read"})
 _CLAIMS: Final = frozenset({"sha1", "sha512"})
 """As dear as the sha256. An md5 is dearer and, being mostly an ETag's, no claim of its own."""
+_NOTHING_STORED: Final = PathTable(())
 _FORK_FROM: Final = 1000
 _FORK_SIZE: Final = 4 * 1024 * 1024
 
@@ -149,7 +159,7 @@ class _Run:
         if request.evidence_for is not None:
             self.other_digest = store.snapshots.resolve(request.evidence_for)
             self.other = store.snapshots.load(self.other_digest)
-        self._lists: dict[tuple[str, str], list[File]] = {}
+        self._lists: dict[tuple[str, str], PathTable] = {}
         self.spool = store.spool()
         self.results = Results(store, self._key(), local=source.local)
         self.decided = bytearray()
@@ -160,7 +170,7 @@ class _Run:
         self.number = len(store.snapshots.list(source=resolved.place)) if request.sample else 0
         if self.before is not None and not request.fresh:
             source.known = Recalled(lambda: self._beside(self.before and self.before[1])).find
-            source.recorded = partial(store.trees.files, self.before[1])
+            source.recorded = partial(self._files, self.before[1])
 
     def close(self) -> None:
         """Give the spool back, and let go of the source, which holds what asks this object."""
@@ -207,7 +217,7 @@ class _Run:
                 self.to_read += 1
                 if decision.action == "read":
                     self.to_read_bytes += entry.size
-        self.assembly = Assembly(self.store, self.before and self.before[0], self.request.read)
+        self.assembly = Assembly(self.store, self.before, self.request.read)
         self._known = self._beside(self.before and self.before[1])
         self._steps = zip(self.spool, self.decided, strict=True)
         self._step = next(self._steps, None)
@@ -228,16 +238,19 @@ class _Run:
                 found["headers_to_read"] += 1
         return Estimate(**found | {"requests": self.source.requests})
 
-    def _beside(self, record: Snapshot | None) -> PathJoin:
+    def _beside(self, record: Snapshot | None) -> Finder:
         if record is None:
-            return PathJoin(iter(()))
+            return _NOTHING_STORED
         if record.files > _REMEMBERED:
-            return PathJoin(self.store.trees.files(record))
+            return PathJoin(self._files(record))
         key = (record.content, record.observation)
         if key not in self._lists:
             with self.company.thinking:
-                self._lists[key] = list(self.store.trees.files(record))
-        return PathJoin(iter(self._lists[key]))
+                self._lists[key] = PathTable(self.store.trees.files(record))
+        return self._lists[key]
+
+    def _files(self, record: Snapshot) -> Iterator[File]:
+        return self.company.thoughtful(self.store.trees.files(record))
 
     def read(self, progress: ProgressFor | None) -> None:
         """Read what must be read, journaling results as they come."""
@@ -267,14 +280,16 @@ class _Run:
 
     def _wait(self, then: Callable[[], None] | None) -> None:
         """While a long file is read, what came before it must not wait in memory."""
-        self.results.flush()
+        with self.company.thinking:
+            self.results.flush()
         if then is not None:
             then()
 
     def _late(self, measured: Measurement) -> None:
         """What threads finished when the run had been ended: it need not be read again."""
-        self.results.add(measured)
-        self.results.flush()
+        with self.company.thinking:
+            self.results.add(measured)
+            self.results.flush()
 
     def _tasks(self, sizes: range) -> Iterator[Task]:
         other = self._beside(self.other)
@@ -302,18 +317,22 @@ class _Run:
                 self.bytes_read += measured.bytes_read
                 untold += measured.bytes_read
                 told.done(measured)
-                if self.results.add(measured):
-                    if forked:  # threads tell of bytes themselves, as they come
-                        told.bytes(untold)
-                        untold = 0
-                    self._assemble(_AHEAD)
+                with self.company.thinking:
+                    kept = self.results.add(measured)
+                    if kept:
+                        self._assemble(_AHEAD)
+                if kept and forked:  # threads tell of bytes themselves, as they come
+                    told.bytes(untold)
+                    untold = 0
                 del measured  # with its body, before the next one comes
         except BaseException:
-            self.results.flush()
+            with self.company.thinking:
+                self.results.flush()
             raise
         if forked:
             told.bytes(untold)
-        self.results.end()
+        with self.company.thinking:
+            self.results.end()
 
     def _assemble(self, most: int | None = None) -> None:
         """Put files together in path order: up to one that is still read, or all, when None."""
@@ -331,7 +350,9 @@ class _Run:
 
     def finish(self, *, tool: str, signer: Signer | None, clock: Callable[[], datetime]) -> Taken:
         """Assemble the record, sign it, and store everything in one transaction."""
-        with self.store.transaction():
+        with self.store.transaction(durable=self.company.durable):
+            if self.before is not None:
+                check_still_there(self.store, self.resolved.place, self.before[0])
             self._assemble()
             record = self.assembly.record(
                 self.request,

@@ -9,12 +9,14 @@ from typing import Any, Protocol
 
 import msgspec
 
+from manifestd.errors import UndecidedError
 from manifestd.model.digest import Digest
 from manifestd.model.entry import Measurement
 from manifestd.model.snapshot import Snapshot, SnapshotResult
 from manifestd.signing.base import Signer
 from manifestd.sources import SOURCES
 from manifestd.sources.base import Shared, Source, SourceSettings
+from manifestd.store import Store
 from manifestd.workflows.plan import SnapshotRequest
 
 
@@ -109,6 +111,26 @@ def default_jobs(scheme: str) -> int:
     """Files read at once: one a core on disks, more where a network has to be waited for."""
     cores = os.cpu_count() or 2
     return cores if scheme in {"file", "hf-cache"} else max(8, cores)
+
+
+def check_still_there(store: Store, place: str, before: Digest) -> None:
+    """See that a snapshot is stored on which another builds: pieces go with who needs them.
+
+    Args:
+        store: In the transaction that stores the other one.
+        place: Of both.
+        before: The snapshot.
+
+    Raises:
+        UndecidedError: It was removed while the other one was taken.
+    """
+    if not store.snapshots.has(before):
+        raise UndecidedError(
+            f"the last snapshot of {place} was removed meanwhile",
+            why="what has not changed since was to be reused from it",
+            hint="take the snapshot again",
+            facts={"snapshot": before},
+        )
 
 
 def signed(

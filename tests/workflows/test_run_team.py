@@ -85,20 +85,24 @@ def planned() -> list[PlannedModel]:
 
 @contextmanager
 def team(path: Path, clock: Callable[[], datetime]) -> Iterator[Team]:
-    """Threads with a store each, which is made."""
-    open_store(path, write=True).close()
+    """Threads that share a store, which is made."""
+    store = open_store(path, write=True, threads=True)
     stop, shared = Stop(Nobody()), Shared()
-    company = Company(shared=shared, turn=threading.BoundedSemaphore(16), waiting=stop.check)
+    company = Company(
+        shared=shared, turn=threading.BoundedSemaphore(16), waiting=stop.check,
+        thinking=threading.RLock(), durable=False,
+    )  # fmt: skip
     judging = Judging(
         config=Config(), tool="test", run_id="r", offline=True, every_file=False, jobs=16,
         retry_budget=0, company=company, signer=None, trust=Trust, clock=clock, progress=None,
     )  # fmt: skip
-    made = Team(planned(), judging, partial(open_store, path, write=True), stop)
+    made = Team(planned(), judging, store, stop)
     try:
         yield made
     finally:
         made.end()
         made.rest()
+        store.close()
         shared.close()
 
 
