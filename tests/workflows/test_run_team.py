@@ -1,4 +1,4 @@
-"""The threads of a run do not run ahead of who keeps what they judge."""
+"""The threads of a run: as many as are of use, and not ahead of who keeps what they judge."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+
+import pytest
 
 from manifestd.config import Config
 from manifestd.model.entry import Measurement
@@ -59,6 +61,17 @@ class Counting:
         return datetime.now(UTC)
 
 
+def waiting() -> datetime:
+    """A clock that is waited for, as an answer is."""
+    time.sleep(0.005)
+    return datetime.now(UTC)
+
+
+def always_busy(_: int) -> float:
+    """A thread that never waited."""
+    return time.monotonic()
+
+
 class Impatient(Nobody):
     """Interrupts the run at the third model, after it was kept."""
 
@@ -71,9 +84,12 @@ class Impatient(Nobody):
             raise KeyboardInterrupt
 
 
-def planned() -> list[PlannedModel]:
-    """Models of which nothing is stored, so that judging them is quick."""
-    sides = {"hub": "hf://acme/{}", "mirror": "s3://models/acme/{}/"}
+HUB = {"hub": "hf://acme/{}", "mirror": "s3://models/acme/{}/"}
+NOWHERE = {"left": "file:///nowhere/left/{}", "right": "file:///nowhere/right/{}"}
+
+
+def planned(sides: dict[str, str] = HUB) -> list[PlannedModel]:
+    """Models of which nothing is stored, or which are not there, so that judging them is quick."""
     return [
         PlannedModel(
             name=f"acme/{number}",
@@ -84,7 +100,13 @@ def planned() -> list[PlannedModel]:
 
 
 @contextmanager
-def team(path: Path, clock: Callable[[], datetime]) -> Iterator[Team]:
+def team(
+    path: Path,
+    clock: Callable[[], datetime],
+    *,
+    offline: bool = True,
+    spent_by: Callable[[int], float] = run_team.spent_by,
+) -> Iterator[Team]:
     """Threads that share a store, which is made."""
     store = open_store(path, write=True, threads=True)
     stop, shared = Stop(Nobody()), Shared()
@@ -93,10 +115,10 @@ def team(path: Path, clock: Callable[[], datetime]) -> Iterator[Team]:
         thinking=threading.RLock(), durable=False,
     )  # fmt: skip
     judging = Judging(
-        config=Config(), tool="test", run_id="r", offline=True, every_file=False, jobs=16,
+        config=Config(), tool="test", run_id="r", offline=offline, every_file=False, jobs=16,
         retry_budget=0, company=company, signer=None, trust=Trust, clock=clock, progress=None,
     )  # fmt: skip
-    made = Team(planned(), judging, store, stop)
+    made = Team(planned(HUB if offline else NOWHERE), judging, store, stop, spent_by)
     try:
         yield made
     finally:
@@ -136,6 +158,16 @@ def test_threads_that_wait_end_with_the_run(tmp_path: Path) -> None:
         for thread in found._threads:
             thread.join(10)  # it says that it ends before it has ended
         assert not any(thread.is_alive() for thread in found._threads)
+
+
+@pytest.mark.parametrize(("spent", "threads"), [(run_team.spent_by, 16), (always_busy, 1)])
+def test_there_are_more_threads_only_where_they_wait(
+    tmp_path: Path, spent: Callable[[int], float], threads: int
+) -> None:
+    with team(tmp_path / "s.db", waiting, offline=False, spent_by=spent) as found:
+        there = [item for batch in found.results() for item in batch]
+        assert len(there) == COUNT
+        assert len(found._threads) == threads
 
 
 def test_what_was_kept_when_the_interrupt_came_is_counted_once(tmp_path: Path) -> None:
