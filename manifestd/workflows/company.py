@@ -26,7 +26,8 @@ class Company(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         shared: Sessions and connections; None: each makes its own.
         turn: Bounds the files that are read at once over all of them; None: each by its jobs.
-        waiting: Called some times a second while files are read; what it raises ends it.
+        waiting: Called before a file is read, and some times a second while files are; what it
+            raises ends it.
         thinking: Held while the store is used, and otherwise while no source is asked. Python
             runs one thread at a time anyway, and threads that take turns at every statement
             of SQLite spend half their time on that. It may be entered again by who holds it.
@@ -48,6 +49,8 @@ class Company(msgspec.Struct, frozen=True, kw_only=True):
 
         def waiting(task: Task) -> Measurement:
             with turn:
+                if self.waiting is not None:
+                    self.waiting()  # nothing is begun of which nobody takes the result
                 return work(task)
 
         return waiting

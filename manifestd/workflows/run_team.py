@@ -37,6 +37,9 @@ _AHEAD: Final = 2 * _TOGETHER
 _GLANCE: Final = 0.2
 """Seconds after which a thread that waits looks whether the run is over."""
 
+_GRACE: Final = 0.5
+"""Seconds that a file gets to be read to its end when the run is over."""
+
 _PATIENCE: Final = 5.0
 """Seconds that models get to put down what they have when the run is interrupted."""
 
@@ -73,10 +76,13 @@ class Stop:
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
         self._event = threading.Event()
+        self._since = 0.0
 
     def set(self) -> None:
         """The run is over."""
-        self._event.set()
+        if not self._event.is_set():
+            self._since = time.monotonic()
+            self._event.set()
 
     def is_set(self) -> bool:
         """Whether it is over."""
@@ -94,9 +100,10 @@ class Stop:
         yield self
 
     def bytes(self, count: int) -> None:
-        """Pass on, or end the read."""
+        """Pass on, or end the read; what is nearly there may come, or it is read twice."""
         self._watcher.bytes(count)
-        self.check()
+        if self._event.is_set() and time.monotonic() - self._since > _GRACE:
+            raise StoppedError
 
     def done(self, measurement: Measurement) -> None:
         """Pass on, or end the snapshot; what is measured will be in the journal."""

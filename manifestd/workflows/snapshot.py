@@ -316,11 +316,11 @@ class _Run:
             for measured in results:
                 self.bytes_read += measured.bytes_read
                 untold += measured.bytes_read
-                told.done(measured)
                 with self.company.thinking:
                     kept = self.results.add(measured)
                     if kept:
                         self._assemble(_AHEAD)
+                told.done(measured)  # which may end it, so it comes after what is kept
                 if kept and forked:  # threads tell of bytes themselves, as they come
                     told.bytes(untold)
                     untold = 0

@@ -66,6 +66,26 @@ def test_stopped_half_way_and_started_again_no_byte_is_read_twice(
     assert again["bytesRead"] == config
 
 
+def test_interrupted_in_full_flight_no_object_is_read_twice(world: World) -> None:
+    names = [f"acme/m{number:02}" for number in range(24)]
+    for name in names:
+        publish(world, name)
+    configure(world, *names)
+    for wanted in (60, 120):
+        process = world.start("-q", "run", "--format", "json")
+        deadline = time.monotonic() + 60
+        while len(read(world)) < wanted and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 130, err
+        assert len(read(world)) < 18 * len(names)
+    assert ran(world, code=0)["counts"]["pass"] == len(names)
+    objects = {file: times for file, times in read(world).items() if file.startswith("s3 ")}
+    assert len(objects) == 9 * len(names)
+    assert set(objects.values()) == {1}
+
+
 def test_what_a_killed_run_had_finished_is_known(world: World) -> None:
     for name in NAMES:
         publish(world, name)
