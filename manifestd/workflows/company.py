@@ -12,7 +12,7 @@ import msgspec
 from manifestd.model.entry import File, Measurement
 from manifestd.sources.base import Shared
 from manifestd.workflows.measuring import Task
-from manifestd.workflows.plan import Finder, PathTable
+from manifestd.workflows.plan import Finder
 
 T = TypeVar("T")
 
@@ -70,21 +70,14 @@ ALONE: Final = Company()
 
 
 class Recalled:
-    """What a snapshot recorded of a path, for listings that come in path order, which most do."""
+    """What a snapshot recorded of a path; its list is read when the first is asked for."""
 
     def __init__(self, beside: Callable[[], Finder]) -> None:
         self._beside = beside
         self._finder: Finder | None = None
-        self._last = b""
 
     def find(self, path: str) -> File | None:
-        """The file of this path; None also when the listing has another order."""
+        """The file of this path; None also where a long listing has another order than its paths."""
         if self._finder is None:
             self._finder = self._beside()
-        if isinstance(self._finder, PathTable):
-            return self._finder.find(path)
-        key = path.encode(errors="surrogatepass")
-        if key <= self._last:
-            return None
-        self._last = key
         return self._finder.find(path)

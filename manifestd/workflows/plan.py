@@ -73,7 +73,7 @@ class Finder(Protocol):
     """Finds stored files by path."""
 
     def find(self, path: str, /) -> File | None:
-        """The stored file of this path; paths are asked for in ascending UTF-8 order."""
+        """The stored file of this path; none is missed when asked in ascending UTF-8 order."""
 
 
 class PathTable:
@@ -92,8 +92,8 @@ class PathJoin:
         self._ahead = next(files, None)
 
     def find(self, path: str) -> File | None:
-        """The stored file of this path; paths must be asked for in ascending UTF-8 order."""
-        key = path.encode()
+        """The stored file of this path; None for one that comes before those asked for already."""
+        key = path.encode(errors="surrogatepass")  # as a source may list it; none is stored
         while self._ahead is not None and self._ahead.path.encode() < key:
             self._ahead = next(self._files, None)
         if self._ahead is not None and self._ahead.path == path:
